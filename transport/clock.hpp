@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+
+namespace troupe {
+
+/// All of Troupe's times: nanoseconds of the monotonic clock, so that a change of
+/// the wall clock stretches no wait. Every process of a machine reads the same value.
+using Clock = std::chrono::steady_clock;
+using Duration = std::chrono::nanoseconds;
+using TimePoint = std::chrono::time_point<Clock, Duration>;
+
+/// A moment that is always in the future.
+inline constexpr TimePoint never = TimePoint::max();
+
+/// `now + within`, saturating at `never`.
+[[nodiscard]] constexpr TimePoint deadline_after(TimePoint now, Duration within) noexcept {
+  return within > never - now ? never : now + within;
+}
+[[nodiscard]] inline TimePoint deadline_in(Duration within) noexcept {
+  return deadline_after(Clock::now(), within);
+}
+
+}  // namespace troupe

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/transport/syscall.hpp>
+
+#include <poll.h>
+
+#include <algorithm>
+#include <limits>
+#include <system_error>
+
+namespace troupe::detail {
+
+Error system_error(std::string_view what, int errnum) {
+  const bool limit = errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == ENOSPC ||
+                     errnum == EAGAIN || errnum == EDQUOT;
+  return Error{limit ? ErrorKind::exhausted : ErrorKind::system, errnum,
+               std::string{what} + ": " + std::generic_category().message(errnum)};
+}
+
+Result<OwnedFd> owned(int fd, std::string_view what) {
+  if (fd == -1) return system_failure(what);
+  return OwnedFd{fd};
+}
+
+int poll_timeout(TimePoint deadline) noexcept {
+  if (deadline == never) return -1;
+  const auto left = deadline - Clock::now();
+  if (left <= Duration::zero()) return 0;
+  const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+  return static_cast<int>(std::min<long long>(milliseconds, std::numeric_limits<int>::max()));
+}
+
+bool wait_readable(int fd, TimePoint deadline) noexcept {
+  pollfd one{fd, POLLIN, 0};
+  for (;;) {
+    const int ready = ::poll(&one, 1, poll_timeout(deadline));
+    if (ready > 0) return true;
+    if (ready == 0 && Clock::now() >= deadline) return false;
+    if (ready < 0 && errno != EINTR) return false;
+  }
+}
+
+}  // namespace troupe::detail

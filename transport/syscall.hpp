@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Internal. The one place that reads errno.
+
+#include <cerrno>
+#include <string>
+#include <string_view>
+#include <troupe/transport/clock.hpp>
+#include <troupe/transport/owned_fd.hpp>
+#include <troupe/transport/result.hpp>
+
+namespace troupe::detail {
+
+/// The current errno as an Error: kind `exhausted` where a limit was hit (EMFILE, ENFILE,
+/// ENOMEM, ENOSPC, EAGAIN of fork), else `system`; text "what: strerror".
+[[nodiscard]] Error system_error(std::string_view what, int errnum);
+[[nodiscard]] inline tl::unexpected<Error> system_failure(std::string_view what, int errnum = errno) {
+  return tl::unexpected<Error>{system_error(what, errnum)};
+}
+
+/// Repeats a call that a signal interrupted. Never for close().
+template <class Call>
+auto retried(Call call) {
+  decltype(call()) result;
+  do result = call();
+  while (result == -1 && errno == EINTR);
+  return result;
+}
+
+/// Takes ownership of what a call returned, or says why it failed.
+[[nodiscard]] Result<OwnedFd> owned(int fd, std::string_view what);
+
+/// Milliseconds for poll and epoll_wait until `deadline`, rounded up so that a wait never ends early; -1 for `never`.
+[[nodiscard]] int poll_timeout(TimePoint deadline) noexcept;
+
+/// Waits until `fd` is readable or has hung up. False at the deadline.
+[[nodiscard]] bool wait_readable(int fd, TimePoint deadline) noexcept;
+
+}  // namespace troupe::detail
