@@ -1,0 +1,3 @@
+// expect: troupe/runtime/
+// layer: transport
+#include <troupe/runtime/init.hpp>
