@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/transport/doorbell.hpp>
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <troupe/transport/syscall.hpp>
+
+namespace troupe {
+namespace {
+
+constexpr std::uint32_t is_bell = 0;
+constexpr std::uint32_t is_watched = 1;
+
+Result<void> add(int epoll, int fd, std::uint32_t events, std::uint32_t what) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u32 = what;
+  if (::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == -1) return detail::system_failure("watch a descriptor");
+  return {};
+}
+
+timespec until(TimePoint deadline) noexcept {
+  const auto left = std::max(deadline - Clock::now(), Duration::zero());
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
+  return {static_cast<time_t>(seconds.count()), static_cast<long>((left - seconds).count())};
+}
+
+}  // namespace
+
+Result<OwnedFd> create_bell() { return detail::owned(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"); }
+
+void ring(int bell) noexcept {
+  constexpr std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(bell, &one, sizeof one);
+}
+
+Result<BellWaiter> BellWaiter::create(int bell) {
+  auto epoll = detail::owned(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
+  if (!epoll) return failure(std::move(epoll));
+  if (auto added = add(epoll->get(), bell, EPOLLIN | EPOLLET, is_bell); !added) return failure(std::move(added));
+  return BellWaiter{std::move(*epoll)};
+}
+
+Result<void> BellWaiter::watch(int fd) { return add(epoll_.get(), fd, EPOLLIN, is_watched); }
+
+BellWaiter::Woken BellWaiter::wait(TimePoint deadline) noexcept {
+  epoll_event event{};
+  for (;;) {
+    const timespec left = until(deadline);
+    const int ready = ::epoll_pwait2(epoll_.get(), &event, 1, deadline == never ? nullptr : &left, nullptr);
+    if (ready > 0) return event.data.u32 == is_bell ? Woken::bell : Woken::watched;
+    if (ready == 0 && Clock::now() >= deadline) return Woken::deadline;
+    if (ready == -1 && errno != EINTR) return Woken::bell;  // a broken epoll: look again rather than sleep for ever
+  }
+}
+
+}  // namespace troupe

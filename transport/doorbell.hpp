@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <troupe/transport/clock.hpp>
+#include <troupe/transport/owned_fd.hpp>
+#include <troupe/transport/result.hpp>
+
+namespace troupe {
+
+/// Makes a bell: an eventfd that anyone who holds it may ring and that nobody reads.
+[[nodiscard]] Result<OwnedFd> create_bell();
+
+/// Rings a bell. Never blocks; a bell that is full is ringing already.
+void ring(int bell) noexcept;
+
+/// Sleeps until a bell rings: one epoll instance, edge-triggered on the bell, so that a
+/// wake-up costs one system call and the bell is never read.
+///
+/// Owner: the one thread that sleeps. Further descriptors, level-triggered, may be
+/// watched beside the bell (the keeper's pidfd, a control socket).
+class BellWaiter {
+ public:
+  [[nodiscard]] static Result<BellWaiter> create(int bell);
+
+  /// Also wakes when `fd` is readable or hung up; reported by `wait` until it is no longer so.
+  [[nodiscard]] Result<void> watch(int fd);
+
+  enum class Woken { bell, watched, deadline };
+  /// Spurious `bell` results happen; an early `deadline` does not.
+  [[nodiscard]] Woken wait(TimePoint deadline) noexcept;
+
+  /// Readable when `wait` would return at once: for a foreign event loop.
+  [[nodiscard]] int descriptor() const noexcept { return epoll_.get(); }
+
+ private:
+  explicit BellWaiter(OwnedFd epoll) noexcept : epoll_{std::move(epoll)} {}
+  OwnedFd epoll_;
+};
+
+}  // namespace troupe

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/transport/lane.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <troupe/transport/doorbell.hpp>
+
+namespace troupe {
+namespace {
+
+using std::memory_order_acquire;
+using std::memory_order_relaxed;
+using std::memory_order_release;
+using std::memory_order_seq_cst;
+
+/// Finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), folded to 32 bits.
+std::uint32_t check_of(const lane::FrameHeader& header, std::uint64_t lane_id) noexcept {
+  std::uint64_t x = header.offset ^ std::rotl(header.type, 17) ^ std::rotl(header.sequence, 31) ^ std::rotl(lane_id, 47) ^ header.length;
+  x = (x ^ (x >> 30U)) * 0xBF58476D1CE4E5B9U;
+  x = (x ^ (x >> 27U)) * 0x94D049BB133111EBU;
+  return static_cast<std::uint32_t>(x ^ (x >> 32U));
+}
+
+Result<void> check_spec(const LaneSpec& spec) {
+  const bool sound = std::has_single_bit(spec.capacity) && spec.capacity >= lane::capacity_min &&
+                     spec.capacity <= lane::capacity_max && spec.base % lane::frame_alignment == 0;
+  if (!sound) return failure(ErrorKind::invalid, "lane: impossible capacity or base");
+  return {};
+}
+
+}  // namespace
+
+// ---- ReaderFile, ReaderView -----------------------------------------------------------------------
+
+std::vector<std::byte> ReaderFile::initial(std::size_t slots) {
+  std::vector<std::byte> bytes(lane::reader_file_bytes(slots));
+  const auto count = static_cast<std::uint32_t>(slots);
+  std::memcpy(bytes.data() + offsetof(lane::ReaderPage, magic), &lane::reader_magic, sizeof lane::reader_magic);
+  std::memcpy(bytes.data() + offsetof(lane::ReaderPage, version), &lane::layout_version, sizeof lane::layout_version);
+  std::memcpy(bytes.data() + offsetof(lane::ReaderPage, slots), &count, sizeof count);
+  return bytes;
+}
+
+Result<ReaderFile> ReaderFile::create(int file, std::size_t slots) {
+  auto map = MemoryMap::create(file, lane::reader_file_bytes(slots), Access::read_write);
+  if (!map) return failure(std::move(map));
+  if (auto sealed = seal_against_writers(file); !sealed) return failure(std::move(sealed));
+  ReaderFile result;
+  result.page_ = reinterpret_cast<lane::ReaderPage*>(map->data());
+  result.map_ = std::move(*map);
+  result.slots_ = slots;
+  return result;
+}
+
+lane::ReaderSlot& ReaderFile::slot(std::size_t index) const noexcept {
+  TROUPE_ASSERT(index < slots_);
+  return reinterpret_cast<lane::ReaderSlot*>(map_.data() + lane::page_bytes)[index];
+}
+
+void ReaderFile::announce_sleep() noexcept {
+  page_->asleep.store(page_->asleep.load(memory_order_relaxed) + 1, memory_order_seq_cst);
+}
+
+void ReaderFile::end_sleep() noexcept {
+  page_->asleep.store(page_->asleep.load(memory_order_relaxed) + 1, memory_order_release);
+}
+
+void ReaderFile::note(std::string_view text) noexcept {
+  lane::Note& note = page_->note;
+  const std::size_t length = std::min(text.size(), lane::note_bytes_max);
+  const std::uint32_t version = note.version.load(memory_order_relaxed);
+  note.version.store(version + 1, memory_order_seq_cst);
+  for (std::size_t i = 0; i < length; ++i) note.text[i].store(text[i], memory_order_relaxed);
+  note.length.store(static_cast<std::uint32_t>(length), memory_order_relaxed);
+  note.version.store(version + 2, memory_order_release);
+}
+
+Result<ReaderView> ReaderView::create(int file, std::size_t slots, Seals seals) {
+  if (seals == Seals::required)
+    if (auto sealed = check_sealed(file, lane::reader_file_bytes(slots)); !sealed) return failure(std::move(sealed));
+  auto map = MemoryMap::create(file, lane::reader_file_bytes(slots), Access::read);
+  if (!map) return failure(std::move(map));
+  ReaderView view;
+  view.page_ = reinterpret_cast<const lane::ReaderPage*>(map->data());
+  view.map_ = std::move(*map);
+  view.slots_ = slots;
+  if (view.page_->magic != lane::reader_magic || view.page_->version != lane::layout_version || view.page_->slots != slots)
+    return failure(ErrorKind::malformed, "lane: not a reader's file");
+  return view;
+}
+
+const lane::ReaderSlot& ReaderView::slot(std::size_t index) const noexcept {
+  TROUPE_ASSERT(index < slots_);
+  return reinterpret_cast<const lane::ReaderSlot*>(map_.data() + lane::page_bytes)[index];
+}
+
+std::string ReaderView::note() const {
+  const lane::Note& note = page_->note;
+  constexpr int tries_max = 8;  // its writer may have been stopped in mid-write: rather no note than a wait
+  for (int i = 0; i < tries_max; ++i) {
+    const std::uint32_t before = note.version.load(memory_order_acquire);
+    if (before % 2 != 0) continue;
+    const std::size_t length = std::min<std::size_t>(note.length.load(memory_order_relaxed), lane::note_bytes_max);
+    std::string text(length, '\0');
+    for (std::size_t k = 0; k < length; ++k) text[k] = note.text[k].load(memory_order_acquire);
+    if (note.version.load(memory_order_acquire) == before) return text;
+  }
+  return {};
+}
+
+// ---- LaneWriter -----------------------------------------------------------------------------------
+
+LaneWriter::LaneWriter(MemoryMap map, const LaneSpec& spec) noexcept
+    : map_{std::move(map)},
+      page_{reinterpret_cast<lane::WriterPage*>(map_.data())},
+      spec_{spec},
+      tail_{spec.base},
+      known_head_{spec.base} {}
+
+Result<LaneWriter> LaneWriter::create(int file, const LaneSpec& spec) {
+  if (auto sound = check_spec(spec); !sound) return failure(std::move(sound));
+  auto map = MemoryMap::create_ring(file, lane::page_bytes, spec.capacity, Access::read_write);
+  if (!map) return failure(std::move(map));
+  LaneWriter writer{std::move(*map), spec};
+  writer.page_->magic = lane::writer_magic;
+  writer.page_->version = lane::layout_version;
+  writer.page_->id = spec.id;
+  writer.page_->capacity = spec.capacity;
+  writer.page_->base = spec.base;
+  writer.page_->tail.store(spec.base, memory_order_release);
+  if (auto sealed = seal_against_writers(file); !sealed) return failure(std::move(sealed));
+  return writer;
+}
+
+void LaneWriter::attach_reader(std::shared_ptr<const ReaderView> reader, int bell) noexcept {
+  reader_ = std::move(reader);
+  bell_ = bell;
+  rung_ = 0;
+  if (!drained()) ring(bell_);
+}
+
+std::size_t LaneWriter::payload_bytes_max() const noexcept {
+  return spec_.capacity / lane::frame_share - sizeof(lane::FrameHeader);
+}
+
+std::byte* LaneWriter::at(std::uint64_t offset) const noexcept {
+  return map_.data() + lane::page_bytes + (offset & (spec_.capacity - 1));
+}
+
+std::uint64_t LaneWriter::head() const noexcept {
+  return reader_ ? reader_->slot(spec_.slot).head.load(memory_order_seq_cst) : known_head_;
+}
+
+std::uint64_t LaneWriter::attempt() const noexcept {
+  return reader_ ? reader_->slot(spec_.slot).attempt.load(memory_order_acquire) : 0;
+}
+
+Result<std::span<std::byte>> LaneWriter::reserve(std::size_t bytes) noexcept {
+  const std::uint64_t wanted = lane::frame_bytes(bytes);
+  if (spec_.capacity - (tail_ - known_head_) < wanted) {
+    const std::uint64_t head = this->head();
+    // A new incarnation may show an older head for a moment (less room, never wrong data), never one beyond the tail.
+    if (head > tail_ || tail_ - head > spec_.capacity) return failure(ErrorKind::malformed, "lane: its reader shows an impossible head");
+    known_head_ = std::max(known_head_, head);
+    if (spec_.capacity - (tail_ - known_head_) < wanted) return std::span<std::byte>{};
+  }
+  const std::size_t room = spec_.capacity - (tail_ - known_head_) - sizeof(lane::FrameHeader);
+  return std::span{at(tail_) + sizeof(lane::FrameHeader), std::min(room, payload_bytes_max())};
+}
+
+std::uint64_t LaneWriter::publish(const FrameInfo& info, std::size_t bytes) noexcept {
+  const std::uint64_t offset = tail_;
+  lane::FrameHeader header{static_cast<std::uint32_t>(bytes), 0, offset, info.type, info.sequence};
+  header.check = check_of(header, spec_.id);
+  std::memcpy(at(offset), &header, sizeof header);
+  tail_ = offset + lane::frame_bytes(bytes);
+  page_->tail.store(tail_, memory_order_seq_cst);
+  wake_reader();
+  return offset;
+}
+
+void LaneWriter::wake_reader() noexcept {
+  if (!reader_) return;
+  const std::uint32_t asleep = reader_->page().asleep.load(memory_order_seq_cst);
+  if (asleep % 2 == 0 || asleep == rung_) return;  // one ring per sleep: the reader may take long to run
+  rung_ = asleep;
+  ring(bell_);
+}
+
+void LaneWriter::announce_wait() noexcept {
+  page_->waiting.store(page_->waiting.load(memory_order_relaxed) + 1, memory_order_seq_cst);
+  if (reader_) known_head_ = std::max(known_head_, std::min(head(), tail_));
+}
+
+void LaneWriter::end_wait() noexcept {
+  page_->waiting.store(page_->waiting.load(memory_order_relaxed) + 1, memory_order_release);
+}
+
+// ---- LaneReader -----------------------------------------------------------------------------------
+
+LaneReader::LaneReader(MemoryMap map, const LaneSpec& spec, lane::ReaderSlot& slot, int credit_bell) noexcept
+    : map_{std::move(map)},
+      page_{reinterpret_cast<const lane::WriterPage*>(map_.data())},
+      spec_{spec},
+      slot_{&slot},
+      credit_bell_{credit_bell},
+      head_{slot.head.load(memory_order_relaxed)},
+      settled_{head_} {}
+
+Result<LaneReader> LaneReader::create(int file, const LaneSpec& spec, lane::ReaderSlot& slot, int credit_bell) {
+  if (auto sound = check_spec(spec); !sound) return failure(std::move(sound));
+  if (auto sealed = check_sealed(file, lane::writer_file_bytes(spec.capacity)); !sealed) return failure(std::move(sealed));
+  auto map = MemoryMap::create_ring(file, lane::page_bytes, spec.capacity, Access::read);
+  if (!map) return failure(std::move(map));
+  LaneReader reader{std::move(*map), spec, slot, credit_bell};
+  const lane::WriterPage& page = *reader.page_;
+  if (page.magic != lane::writer_magic || page.version != lane::layout_version || page.id != spec.id ||
+      page.capacity != spec.capacity || page.base != spec.base)
+    return failure(ErrorKind::malformed, "lane: not the file that was announced");
+  if (reader.head_ < spec.base) return failure(ErrorKind::malformed, "lane: its slot lies before its first frame");
+  return reader;
+}
+
+bool LaneReader::pending() const noexcept { return page_->tail.load(memory_order_seq_cst) != head_; }
+
+Result<Frame> LaneReader::peek(std::vector<std::byte>& buffer) const {
+  const auto broken = [](const char* rule) { return failure(ErrorKind::malformed, std::string{"lane: "} + rule); };
+  const std::uint64_t available = page_->tail.load(memory_order_acquire) - head_;
+  if (available > spec_.capacity) return broken("its tail lies outside the ring");
+  if (available < sizeof(lane::FrameHeader)) return broken("a frame without a whole header");
+  const std::byte* const at = map_.data() + lane::page_bytes + (head_ & (spec_.capacity - 1));
+  lane::FrameHeader header{};
+  std::memcpy(&header, at, sizeof header);
+  asm volatile("" ::: "memory");  // the copy is what is checked and used: the compiler may not read the ring again
+  if (header.offset != head_) return broken("a frame that says it lies elsewhere");
+  if (header.length > spec_.capacity / lane::frame_share || lane::frame_bytes(header.length) > available)
+    return broken("a frame longer than what was published");
+  if (header.check != check_of(header, spec_.id)) return broken("a frame header with a wrong check");
+  buffer.resize(header.length);
+  if (header.length != 0) std::memcpy(buffer.data(), at + sizeof header, header.length);
+  asm volatile("" ::: "memory");
+  return Frame{{header.type, header.sequence}, header.offset, buffer};
+}
+
+std::uint32_t LaneReader::begin_attempt() noexcept {
+  const std::uint64_t old = slot_->attempt.load(memory_order_relaxed);
+  const bool again = old >> lane::attempts_bits == head_;
+  const std::uint64_t count = again ? std::min((old & lane::attempts_mask) + 1, lane::attempts_mask) : 1;
+  slot_->attempt.store(head_ << lane::attempts_bits | count, memory_order_release);
+  return static_cast<std::uint32_t>(count);
+}
+
+void LaneReader::forgive_attempts() noexcept { slot_->attempt.store(head_ << lane::attempts_bits, memory_order_release); }
+
+void LaneReader::acknowledge(const Frame& frame) noexcept {
+  head_ = frame.offset + lane::frame_bytes(frame.payload.size());
+  slot_->head.store(head_, memory_order_release);
+  if (head_ - settled_ >= spec_.capacity / 4) settle();
+}
+
+void LaneReader::settle() noexcept {
+  settled_ = head_;
+  slot_->head.store(head_, memory_order_seq_cst);
+  const std::uint32_t waiting = page_->waiting.load(memory_order_seq_cst);
+  if (waiting % 2 == 0 || waiting == rung_) return;
+  rung_ = waiting;
+  ring(credit_bell_);
+}
+
+void LaneReader::resume_at(std::uint64_t offset) noexcept {
+  if (offset <= head_) return;
+  head_ = offset;
+  settled_ = offset;
+  slot_->head.store(head_, memory_order_release);
+}
+
+}  // namespace troupe

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/transport/memory_map.hpp>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <troupe/transport/syscall.hpp>
+
+namespace troupe {
+namespace {
+
+constexpr int all_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+
+constexpr int protection(Access access) noexcept {
+  return access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE;
+}
+
+/// Children of a plain fork must not write into their parent's lanes, and a crash dump needs no queues.
+void keep_private(std::span<std::byte> bytes) noexcept {
+  ::madvise(bytes.data(), bytes.size(), MADV_DONTFORK);
+  ::madvise(bytes.data(), bytes.size(), MADV_DONTDUMP);
+}
+
+}  // namespace
+
+Result<OwnedFd> create_memory(const char* label, std::size_t bytes) {
+  auto file = detail::owned(::memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING), "memfd_create");
+  if (!file) return file;
+  if (const int error = ::posix_fallocate(file->get(), 0, static_cast<off_t>(bytes)); error != 0)
+    return detail::system_failure("shared memory of " + std::to_string(bytes) + " bytes", error);
+  return file;
+}
+
+Result<void> seal_against_writers(int fd) {
+  if (::fcntl(fd, F_ADD_SEALS, all_seals) == -1) return detail::system_failure("seal shared memory");
+  return {};
+}
+
+Result<void> check_sealed(int fd, std::size_t bytes) {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  if (seals == -1) return detail::system_failure("read the seals of shared memory");
+  if ((seals & all_seals) != all_seals)
+    return failure(ErrorKind::refused, "shared memory: not sealed, so its writer could cut it short under its reader");
+  struct stat status {};
+  if (::fstat(fd, &status) == -1) return detail::system_failure("fstat of shared memory");
+  if (status.st_size != static_cast<off_t>(bytes))
+    return failure(ErrorKind::refused, "shared memory: " + std::to_string(status.st_size) + " bytes where " +
+                                           std::to_string(bytes) + " were announced");
+  return {};
+}
+
+MemoryMap& MemoryMap::operator=(MemoryMap&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+MemoryMap::~MemoryMap() {
+  if (bytes_.data() != nullptr) ::munmap(bytes_.data(), bytes_.size());
+}
+
+Result<MemoryMap> MemoryMap::create(int fd, std::size_t bytes, Access access) {
+  void* const at = ::mmap(nullptr, bytes, protection(access), MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) return detail::system_failure("map shared memory");
+  MemoryMap map{std::span{static_cast<std::byte*>(at), bytes}};
+  keep_private(map.bytes_);
+  return map;
+}
+
+Result<MemoryMap> MemoryMap::create_ring(int fd, std::size_t header, std::size_t ring, Access access) {
+  const std::size_t bytes = header + 2 * ring;
+  void* const at = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) return detail::system_failure("reserve addresses for shared memory");
+  MemoryMap map{std::span{static_cast<std::byte*>(at), bytes}};
+  const auto place = [&](std::size_t where, std::size_t length, std::size_t offset) {
+    return ::mmap(map.data() + where, length, protection(access), MAP_SHARED | MAP_FIXED, fd,
+                  static_cast<off_t>(offset)) != MAP_FAILED;
+  };
+  if (!place(0, header + ring, 0) || !place(header + ring, ring, header))
+    return detail::system_failure("map shared memory");
+  keep_private(map.bytes_);
+  return map;
+}
+
+}  // namespace troupe

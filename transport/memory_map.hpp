@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <troupe/transport/owned_fd.hpp>
+#include <troupe/transport/result.hpp>
+#include <utility>
+
+namespace troupe {
+
+/// Makes an anonymous shared memory file of exactly `bytes` zero bytes.
+///
+/// The pages are allocated at once, so that a full machine is an error here
+/// (`exhausted`) and never a SIGBUS later. It has no name anywhere, can be sealed,
+/// and is freed with its last descriptor and mapping, however their owners die.
+[[nodiscard]] Result<OwnedFd> create_memory(const char* label, std::size_t bytes);
+
+/// Fixes the file's size and forbids every new writable mapping and every write,
+/// for everybody and for good. A writable mapping that exists already goes on working.
+[[nodiscard]] Result<void> seal_against_writers(int fd);
+
+/// `refused` unless the file has all of those seals and exactly `bytes` bytes: only
+/// then is it safe to read, since nobody can truncate it or punch holes under us.
+[[nodiscard]] Result<void> check_sealed(int fd, std::size_t bytes);
+
+enum class Access { read, read_write };
+
+/// Sole owner of a mapping. Not inherited by a fork, not part of a core dump.
+class MemoryMap {
+ public:
+  MemoryMap() noexcept = default;
+  MemoryMap(MemoryMap&& other) noexcept : bytes_{std::exchange(other.bytes_, {})} {}
+  MemoryMap& operator=(MemoryMap&& other) noexcept;
+  ~MemoryMap();
+
+  /// Maps `bytes` of the file from its start.
+  [[nodiscard]] static Result<MemoryMap> create(int fd, std::size_t bytes, Access access);
+
+  /// Maps `header + ring` bytes of the file, and the ring once more behind itself, so
+  /// that a record that runs over the ring's end is contiguous. Both are multiples of a page.
+  [[nodiscard]] static Result<MemoryMap> create_ring(int fd, std::size_t header, std::size_t ring, Access access);
+
+  [[nodiscard]] std::byte* data() const noexcept { return bytes_.data(); }
+  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+  [[nodiscard]] explicit operator bool() const noexcept { return bytes_.data() != nullptr; }
+
+ private:
+  explicit MemoryMap(std::span<std::byte> bytes) noexcept : bytes_{bytes} {}
+  std::span<std::byte> bytes_{};
+};
+
+}  // namespace troupe
