@@ -2,7 +2,8 @@
 # Tests of what must not compile, and of the sentence a user then reads.
 #
 # Each tests/compile_fail/<name>.cpp begins with `// expect: <sentence>`; control_<name>.cpp must compile.
-# A file sees the headers of the highest layer it includes, or of the one its second line names: `// layer: transport`.
+# A file sees the headers of the highest layer it includes, or of the one that a line `// layer: transport`
+# names.
 file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/compile_fail/*.cpp)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${files})  # the lines read below decide
 foreach(file IN LISTS files)
