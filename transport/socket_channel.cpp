@@ -62,6 +62,7 @@ Result<void> SocketChannel::send(std::span<const std::byte> bytes, std::span<con
   if (bytes.size() > packet_bytes_max || descriptors.size() > descriptors_max)
     return failure(ErrorKind::invalid, "packet: at most " + std::to_string(packet_bytes_max) + " bytes and " +
                                            std::to_string(descriptors_max) + " descriptors");
+  if (bytes.empty() && descriptors.empty()) return failure(ErrorKind::invalid, "packet: nothing in it, which reads as the end");
   iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
   msghdr message{};
   message.msg_iov = &part;
@@ -86,14 +87,18 @@ Result<SocketChannel::Packet> SocketChannel::receive(std::span<std::byte> buffer
     message.msg_control = space.data();
     message.msg_controllen = space.size();
     const auto bytes = detail::retried([&] { return ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT); });
-    if (bytes > 0 || (bytes == 0 && message.msg_controllen != 0)) {
+    const bool carried = message.msg_controllen != 0 || (message.msg_flags & MSG_CTRUNC) != 0;
+    if (bytes > 0 || (bytes == 0 && carried)) {
       Packet packet{static_cast<std::size_t>(bytes), detach(message)};
       if ((message.msg_flags & MSG_CTRUNC) != 0)
         return failure(ErrorKind::exhausted, "packet: descriptors were lost; raise the limit of open files (ulimit -n)");
       if ((message.msg_flags & MSG_TRUNC) != 0) return failure(ErrorKind::malformed, "packet: larger than its format allows");
       return packet;
     }
-    if (bytes == 0 || is_gone(errno)) return failure(ErrorKind::closed, "packet: the other end is gone");
+    if (bytes == 0) return failure(ErrorKind::closed, "packet: the other end is gone");
+    // It died with packets of ours unread. That is said once, ahead of whatever it had sent before.
+    if (errno == ECONNRESET) continue;
+    if (is_gone(errno)) return failure(ErrorKind::closed, "packet: the other end is gone");
     if (errno != EAGAIN) return detail::system_failure("recvmsg");
     if (!detail::wait_readable(fd_.get(), deadline)) return failure(ErrorKind::timed_out, "packet: none came in time");
   }

@@ -30,7 +30,7 @@ class SocketChannel {
   explicit SocketChannel(OwnedFd fd) noexcept : fd_{std::move(fd)} {}
   [[nodiscard]] static Result<std::pair<SocketChannel, SocketChannel>> create_pair();
 
-  /// `invalid` beyond the two bounds above, `timed_out` when the peer's buffer stays full until
+  /// `invalid` beyond the two bounds above and for a packet with nothing in it, `timed_out` when the peer's buffer stays full until
   /// the deadline, `closed` when the peer is gone.
   [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, std::span<const int> descriptors, TimePoint deadline) const;
 
