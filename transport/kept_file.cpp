@@ -29,8 +29,9 @@ Result<KeptFile> KeptFile::create(int file, std::size_t slot_bytes) {
   kept.map_ = std::move(*map);
   kept.slot_bytes_ = slot_bytes;
   if (kept.version() == 0) return kept;
-  const Slot& slot = kept.slot(kept.version());
-  if (slot.bytes > slot_bytes || slot.check != XXH3_64bits(kept.content(kept.version()), slot.bytes))
+  const std::uint64_t version = kept.version();
+  const Slot& slot = kept.slot(version);
+  if (slot.bytes > slot_bytes || slot.check != XXH3_64bits_withSeed(kept.content(version), slot.bytes, version))
     return failure(ErrorKind::malformed, "kept state: its bytes were overwritten by a stray write");
   return kept;
 }
@@ -52,8 +53,9 @@ std::span<const std::byte> KeptFile::committed() const noexcept {
 std::span<std::byte> KeptFile::next() const noexcept { return {content(version() + 1), slot_bytes_}; }
 
 void KeptFile::commit(std::size_t bytes) noexcept {
+  TROUPE_ASSERT(bytes <= slot_bytes_);
   const std::uint64_t version = this->version() + 1;
-  slot(version) = Slot{bytes, XXH3_64bits(content(version), bytes)};
+  slot(version) = Slot{bytes, XXH3_64bits_withSeed(content(version), bytes, version)};
   header_->version.store(version, std::memory_order_release);
 }
 
