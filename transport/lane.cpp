@@ -70,9 +70,10 @@ void ReaderFile::note(std::string_view text) noexcept {
   lane::Note& note = page_->note;
   const std::size_t length = std::min(text.size(), lane::note_bytes_max);
   const std::uint32_t version = note.version.load(memory_order_relaxed);
-  note.version.store(version + 1, memory_order_seq_cst);
-  for (std::size_t i = 0; i < length; ++i) note.text[i].store(text[i], memory_order_relaxed);
-  note.length.store(static_cast<std::uint32_t>(length), memory_order_relaxed);
+  note.version.store(version + 1, memory_order_relaxed);
+  // Release, so that whoever sees one of these bytes sees the odd version too; there is no fence that TSan knows.
+  for (std::size_t i = 0; i < length; ++i) note.text[i].store(text[i], memory_order_release);
+  note.length.store(static_cast<std::uint32_t>(length), memory_order_release);
   note.version.store(version + 2, memory_order_release);
 }
 
@@ -101,7 +102,7 @@ std::string ReaderView::note() const {
   for (int i = 0; i < tries_max; ++i) {
     const std::uint32_t before = note.version.load(memory_order_acquire);
     if (before % 2 != 0) continue;
-    const std::size_t length = std::min<std::size_t>(note.length.load(memory_order_relaxed), lane::note_bytes_max);
+    const std::size_t length = std::min<std::size_t>(note.length.load(memory_order_acquire), lane::note_bytes_max);
     std::string text(length, '\0');
     for (std::size_t k = 0; k < length; ++k) text[k] = note.text[k].load(memory_order_acquire);
     if (note.version.load(memory_order_acquire) == before) return text;
@@ -157,6 +158,7 @@ std::uint64_t LaneWriter::attempt() const noexcept {
 }
 
 Result<std::span<std::byte>> LaneWriter::reserve(std::size_t bytes) noexcept {
+  if (bytes > payload_bytes_max()) return std::span<std::byte>{};
   const std::uint64_t wanted = lane::frame_bytes(bytes);
   if (spec_.capacity - (tail_ - known_head_) < wanted) {
     const std::uint64_t head = this->head();
@@ -234,7 +236,7 @@ Result<Frame> LaneReader::peek(std::vector<std::byte>& buffer) const {
   std::memcpy(&header, at, sizeof header);
   asm volatile("" ::: "memory");  // the copy is what is checked and used: the compiler may not read the ring again
   if (header.offset != head_) return broken("a frame that says it lies elsewhere");
-  if (header.length > spec_.capacity / lane::frame_share || lane::frame_bytes(header.length) > available)
+  if (lane::frame_bytes(header.length) > std::min(available, spec_.capacity / lane::frame_share))
     return broken("a frame longer than what was published");
   if (header.check != check_of(header, spec_.id)) return broken("a frame header with a wrong check");
   buffer.resize(header.length);
