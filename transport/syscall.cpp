@@ -11,7 +11,7 @@ namespace troupe::detail {
 
 Error system_error(std::string_view what, int errnum) {
   const bool limit = errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == ENOSPC ||
-                     errnum == EAGAIN || errnum == EDQUOT;
+                     errnum == EAGAIN || errnum == EDQUOT || errnum == EFBIG;
   return Error{limit ? ErrorKind::exhausted : ErrorKind::system, errnum,
                std::string{what} + ": " + std::generic_category().message(errnum)};
 }
