@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What programs use.
+
+#include <troupe/runtime/init.hpp>
+#include <troupe/runtime/log.hpp>
+#include <troupe/runtime/process.hpp>

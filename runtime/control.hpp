@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Internal. The records between the keeper and its clients (the program and its children), one packet each.
+// Both sides are the same build of the same program, so a record is a struct copied as it is; the keeper
+// checks its size and every field, and never looks into a payload.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <troupe/runtime/child_spec.hpp>
+#include <troupe/runtime/exit_status.hpp>
+#include <troupe/runtime/function_id.hpp>
+#include <troupe/runtime/supervision.hpp>
+#include <troupe/transport/address.hpp>
+#include <troupe/transport/lane.hpp>
+#include <type_traits>
+
+namespace troupe::control {
+
+inline constexpr int channel_descriptor = 3;                  ///< in every process that Troupe starts
+inline constexpr std::size_t start_bytes_max = 64 * 1024;     ///< encoded arguments of a start
+inline constexpr std::size_t name_bytes_max = 63;
+inline constexpr std::size_t text_bytes_max = 200;
+inline constexpr std::size_t notice_words = 8192;             ///< endpoints of one keeper
+
+/// A string of bounded length inside a record; cut, never overrun.
+template <std::size_t bytes_max>
+struct Text {
+  std::uint16_t length = 0;
+  std::array<char, bytes_max> bytes{};
+
+  Text() = default;
+  Text(std::string_view text) : length{static_cast<std::uint16_t>(std::min(text.size(), bytes_max))} {
+    std::copy_n(text.data(), length, bytes.data());
+  }
+  [[nodiscard]] std::string_view view() const { return {bytes.data(), std::min<std::size_t>(length, bytes_max)}; }
+};
+
+using Name = Text<name_bytes_max>;
+using Line = Text<text_bytes_max>;
+
+/// An ExitReason without its allocation.
+struct Reason {
+  ExitCause cause = ExitCause::normal;
+  bool signaled = false;
+  bool core_dumped = false;
+  int number = 0;  ///< exit code or signal
+  Line detail{};
+
+  Reason() = default;
+  explicit Reason(const ExitReason& reason);
+  [[nodiscard]] ExitReason value() const;
+};
+
+/// The two purposes of a lane: a reply must pass while ordinary mail waits.
+enum class LaneClass : std::uint32_t { mail, reply };
+
+enum class Kind : std::uint32_t {
+  // the keeper to a new process, through the zygote or the channel
+  start, started,
+  // said once, not answered
+  hello, ready, failed, connected, drained, quarantine,
+  // answered with one packet
+  attach, connect, pull, surroundings, add_supervisor, add_child, child, list_children, stop_child, stop_supervisor,
+  signal_child, remove_child, remove_supervisor, supervisor, transitions, quarantined,
+};
+
+// ---- starting ------------------------------------------------------------------------------------
+
+/// Keeper → zygote or spawned child. Descriptors: channel, folder, 0, 1, 2 (a spawned child: without channel),
+/// then the environment's file if `own_environment`. The encoded arguments follow the record.
+struct Start {
+  Kind kind = Kind::start;
+  Incarnation incarnation = 0;
+  supervision::ChildId child = 0;
+  FunctionId entry{};
+  std::uint64_t descriptors_soft_max = 0;
+  std::uint32_t umask = 022;
+  std::uint32_t keeper_pid = 0;
+  bool own_environment = false;
+  bool ready_at_entry = true;     ///< a plain function is ready when it begins; an actor says so itself
+  Name name{};
+  std::uint32_t argument_bytes = 0;
+};
+
+/// Zygote → keeper, with the child's pidfd unless `errnum` is set.
+struct Started {
+  Kind kind = Kind::started;
+  Incarnation incarnation = 0;
+  supervision::ChildId child = 0;
+  std::int32_t pid = 0;
+  std::int32_t errnum = 0;
+};
+
+/// Child → keeper, first of all.
+struct Hello {
+  Kind kind = Kind::hello;
+  Incarnation incarnation = 0;
+  std::int32_t pid = 0;
+  bool ready = false;
+};
+struct Ready { Kind kind = Kind::ready; };
+struct Failed { Kind kind = Kind::failed; Line text{}; };
+
+// ---- lanes ---------------------------------------------------------------------------------------
+
+struct Attach { Kind kind = Kind::attach; };
+/// Descriptors: bell, reader file, notice file, and the state file if `kept_bytes` is not 0.
+struct Attached {
+  RoleId role = 0;
+  std::uint32_t notice = 0;       ///< index of this process's word in the notice file
+  std::uint32_t slots = 0;
+  std::uint64_t kept_bytes = 0;   ///< of one slot
+  supervision::SupervisorId supervisor = 0;
+  Incarnation incarnation = 0;
+  std::uint32_t attempts_max = 3;
+  Name name{};
+};
+
+/// Makes a lane to `to`, at least so large that a payload of `payload_bytes` fits, larger than `replaces` if that is not 0.
+struct Connect {
+  Kind kind = Kind::connect;
+  LaneClass lane_class = LaneClass::mail;
+  RoleId to = 0;
+  std::uint64_t payload_bytes = 0;
+  std::uint64_t replaces = 0;
+};
+enum class ConnectOutcome : std::uint32_t { made, later, closed, exhausted };
+/// Descriptors if made: writer file, reader's bell, and the reader file if a reader has sealed one.
+struct Connection {
+  ConnectOutcome outcome = ConnectOutcome::closed;
+  LaneSpec lane{};
+  std::uint32_t slots = 0;
+  Incarnation reader = 0;
+  Reason reason{};                ///< of a role that has ended
+};
+struct Connected { Kind kind = Kind::connected; std::uint64_t lane = 0; };
+struct Drained { Kind kind = Kind::drained; std::uint64_t lane = 0; };
+
+struct Pull { Kind kind = Kind::pull; };
+enum class ChangeKind : std::uint32_t {
+  none,
+  lane_added,      ///< to the reader: descriptors writer file, sender's bell
+  lane_final,      ///< to the reader: its sender is dead or has moved on; drop it when it is empty
+  reader_changed,  ///< to the sender: descriptor reader file of the role's new incarnation
+  role_ended,      ///< to the sender: no incarnation will come any more
+  stop,            ///< this process is asked to stop
+};
+struct Change {
+  ChangeKind kind = ChangeKind::none;
+  LaneClass lane_class = LaneClass::mail;
+  LaneSpec lane{};
+  RoleId peer = 0;
+  std::uint64_t epoch = 0;
+  std::uint32_t slots = 0;
+  bool final = false;
+  Incarnation reader = 0;
+  Reason reason{};
+};
+
+/// A message that is set aside; its payload travels as a memory file.
+struct Quarantine {
+  Kind kind = Kind::quarantine;
+  RoleId from = 0;
+  std::uint64_t type = 0;
+  std::uint64_t sequence = 0;
+  std::uint32_t attempts = 0;
+  std::uint32_t bytes = 0;
+  ErrorKind cause = ErrorKind::poison;
+  Line text{};
+};
+
+// ---- children ------------------------------------------------------------------------------------
+
+/// Descriptors: folder, 0, 1, 2, and the environment's file if `own_environment`. Answered with an Id.
+struct Surroundings {
+  Kind kind = Kind::surroundings;
+  std::uint32_t umask = 022;
+  std::uint64_t descriptors_soft_max = 0;
+  bool own_environment = false;
+};
+struct AddSupervisor { Kind kind = Kind::add_supervisor; };
+/// The encoded arguments follow the record. Answered with an Id.
+struct AddChild {
+  Kind kind = Kind::add_child;
+  StartMethod method = StartMethod::forkserver;
+  supervision::SupervisorId supervisor = 0;
+  std::uint64_t surroundings = 0;
+  FunctionId entry{};
+  ChildPolicy policy{};
+  RoleId role = 0;                ///< 0: the keeper makes one up
+  std::uint32_t attempts_max = 3;
+  std::uint64_t kept_bytes = 0;
+  std::uint64_t mailbox_bytes_max = 0;
+  bool ready_at_entry = true;
+  Name name{};
+  std::uint32_t argument_bytes = 0;
+};
+struct Id { std::uint64_t id = 0; };
+
+struct OfChild {                  ///< child, stop_child, remove_child; signal_child
+  Kind kind = Kind::child;
+  std::int32_t signal = 0;
+  supervision::ChildId id = 0;
+};
+struct OfSupervisor {             ///< stop_supervisor, remove_supervisor, supervisor; list_children from `index`
+  Kind kind = Kind::supervisor;
+  std::uint32_t index = 0;
+  supervision::SupervisorId id = 0;
+};
+struct SupervisorState { bool ended = false; std::uint32_t children = 0; };
+
+/// Descriptor: the pidfd, while there is a process.
+struct ChildRecord {
+  supervision::ChildId id = 0;
+  supervision::ChildState state{};
+  Incarnation incarnation = 0;
+  std::int32_t pid = 0;
+  bool daemon = false;
+  std::uint64_t acknowledged = 0;
+  std::uint64_t duplicates = 0;
+  Name name{};
+  Reason reason{};
+  Text<lane::note_bytes_max> note{};
+};
+
+struct SinceIndex { Kind kind = Kind::transitions; supervision::SupervisorId supervisor = 0; std::uint64_t index = 0; };
+struct TransitionRecord {
+  std::int64_t time = 0;
+  supervision::ChildId id = 0;
+  Incarnation incarnation = 0;
+  std::int32_t pid = 0;
+  supervision::ChildState from{};
+  supervision::ChildState to{};
+  Name name{};
+  Reason reason{};
+};
+inline constexpr std::size_t transitions_per_packet = 32;
+struct Transitions {
+  std::uint64_t next = 0;         ///< ask for this one next
+  std::uint32_t count = 0;
+  std::array<TransitionRecord, transitions_per_packet> records{};
+};
+/// Descriptor: the payload. `next` == 0: there is none at that index.
+struct QuarantinedRecord {
+  std::uint64_t next = 0;
+  Name role{};
+  Quarantine what{};
+};
+
+/// In front of every answer.
+struct Answer {
+  bool ok = true;
+  ErrorKind error = ErrorKind::invalid;
+  std::int32_t errnum = 0;
+  Line text{};
+};
+
+// ---- bytes ---------------------------------------------------------------------------------------
+
+template <class Record>
+[[nodiscard]] std::span<const std::byte> bytes_of(const Record& record) {
+  static_assert(std::is_trivially_copyable_v<Record>);
+  return std::as_bytes(std::span{&record, 1});
+}
+
+/// The record at the front of a packet; none if the packet is too short for it.
+template <class Record>
+[[nodiscard]] std::optional<Record> read(std::span<const std::byte> packet) {
+  static_assert(std::is_trivially_copyable_v<Record>);
+  if (packet.size() < sizeof(Record)) return std::nullopt;
+  Record record;
+  std::memcpy(static_cast<void*>(&record), packet.data(), sizeof record);
+  return record;
+}
+
+}  // namespace troupe::control

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/runtime/keeper.hpp>
+
+#include <dirent.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern "C" {
+#include <sys/pidfd.h>
+}
+
+#include <algorithm>
+#include <csignal>
+#include <troupe/runtime/child_main.hpp>
+#include <troupe/runtime/init.hpp>
+#include <troupe/runtime/launcher.hpp>
+#include <troupe/runtime/strays.hpp>
+#include <troupe/runtime/zygote.hpp>
+#include <troupe/transport/syscall.hpp>
+
+namespace troupe::detail {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto end_within = 5s;        ///< after the program's end: orderly stops, then SIGKILL
+constexpr auto last_reap_within = 5s;
+constexpr auto zygote_within = 1s;     ///< it serves a request in a tenth of a millisecond
+constexpr std::size_t transitions_max = 4096;
+
+ExitStatus status_of(const siginfo_t& info) {
+  if (info.si_code == CLD_EXITED) return Exited{info.si_status};
+  return Signaled{info.si_status, info.si_code == CLD_DUMPED};
+}
+
+Result<OwnedFd> open_pidfd(int pid) { return owned(::pidfd_open(pid, 0), "pidfd_open"); }
+
+/// Raises the soft limit of descriptors to the hard one; returns the soft one as it was.
+std::uint64_t raise_descriptor_limit() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const std::uint64_t before = limit.rlim_cur;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  return before;
+}
+
+Result<OwnedFd> child_signals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGCHLD);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGXFSZ, SIG_IGN);  // a limited file size is an error of the one call, not the keeper's end
+  return owned(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), "signalfd");
+}
+
+}  // namespace
+
+Keeper::Keeper(SocketChannel program, OwnedFd program_pidfd, Switchboard board, EventLoop loop)
+    : loop_{std::move(loop)}, board_{std::move(board)}, program_pidfd_{std::move(program_pidfd)} {
+  add_client(std::move(program), program_role, 0, 1);
+}
+
+Result<void> Keeper::begin() {
+  own_soft_max_ = raise_descriptor_limit();
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) == -1) return system_failure("become a subreaper");
+  auto signals = child_signals();
+  if (!signals) return failure(std::move(signals));
+  signals_ = std::move(*signals);
+  if (auto watched = loop_.watch(signals_.get(), [this] { reap(); }); !watched) return watched;
+  if (auto watched = loop_.watch(program_pidfd_.get(), [this] { ending_ = true; }); !watched) return watched;
+  if (auto added = board_.add({.role = program_role, .kept_bytes = 0, .mailbox_bytes_max = 64 << 20}); !added) return added;
+  if (auto started = board_.process_starting(program_role, 1); !started) return started;
+  apply(supervision::AddSupervisor{process_supervisor, 0});
+  return fork_zygote();
+}
+
+void Keeper::run() {
+  while (!ending_) {
+    loop_.run_once(std::min(supervision::next_deadline(tree_), next_look()));
+    judge_progress();
+    apply(supervision::Tick{});
+  }
+  end_everything();
+}
+
+// ---- decisions and what they ask for ---------------------------------------------------------------
+
+void Keeper::apply(const supervision::Event& event) {
+  events_.push_back(event);
+  if (applying_) return;  // an action's own consequence: after the actions of the present event
+  applying_ = true;
+  while (!events_.empty()) {
+    const supervision::Event next = std::move(events_.front());
+    events_.pop_front();
+    for (const supervision::Action& action : supervision::step(tree_, next, Clock::now())) carry_out(action);
+  }
+  applying_ = false;
+}
+
+void Keeper::carry_out(const supervision::Action& action) {
+  struct Visitor {
+    Keeper& keeper;
+    void operator()(const supervision::Start& a) const { keeper.start(a); }
+    void operator()(const supervision::AskToStop& a) const { keeper.ask_to_stop(a.id); }
+    void operator()(const supervision::Signal& a) const { keeper.signal_process(a.id, a.number); }
+    void operator()(const supervision::Clear& a) const { keeper.clear(a); }
+    void operator()(const supervision::Transition& a) const { keeper.record(a); }
+    void operator()(const supervision::RoleEnded& a) const { keeper.child_ended(a); }
+    void operator()(const supervision::SupervisorEnded& a) const {
+      const auto at = keeper.tree_.supervisors.find(a.id);
+      if (at != keeper.tree_.supervisors.end()) keeper.board_.notify(keeper.role_of(at->second.owner));
+    }
+  };
+  std::visit(Visitor{*this}, action);
+}
+
+void Keeper::start(const supervision::Start& action) {
+  const auto at = processes_.find(action.id);
+  if (at == processes_.end()) return;
+  Process& process = at->second;
+  process.incarnation = action.incarnation;
+  process.pid = 0;
+  process.failed_text.clear();
+  process.watched_steps = 0;
+  process.watched_since = Clock::now();
+  if (auto started = start_process(process, action.id); !started) start_failed(process, action.id, started.error());
+}
+
+void Keeper::start_failed(Process& process, supervision::ChildId id, const Error& error) {
+  process.start_pending = false;
+  if (process.channel != -1) drop_client(std::exchange(process.channel, -1));
+  board_.process_ended(process.role);
+  apply(supervision::StartFailed{id, process.incarnation, {ExitCause::init_failed, Exited{0}, error.text}});
+}
+
+Result<control::Start> Keeper::start_record(const Process& process, supervision::ChildId id) const {
+  const auto at = surroundings_.find(process.request.surroundings);
+  if (at == surroundings_.end()) return failure(ErrorKind::invalid, "start: unknown surroundings");
+  return control::Start{.incarnation = process.incarnation,
+                        .child = id,
+                        .entry = process.request.entry,
+                        .descriptors_soft_max = at->second.what.descriptors_soft_max,
+                        .umask = at->second.what.umask,
+                        .keeper_pid = static_cast<std::uint32_t>(::getpid()),
+                        .own_environment = at->second.what.own_environment,
+                        .ready_at_entry = process.request.ready_at_entry,
+                        .name = process.request.name,
+                        .argument_bytes = process.request.argument_bytes};
+}
+
+Result<void> Keeper::start_process(Process& process, supervision::ChildId id) {
+  if (auto prepared = board_.process_starting(process.role, process.incarnation); !prepared) return prepared;
+  const auto start = start_record(process, id);
+  if (!start) return tl::unexpected<Error>{start.error()};
+  auto ends = SocketChannel::create_pair();
+  if (!ends) return failure(std::move(ends));
+  const int child_end = ends->second.descriptor();
+  process.channel = add_client(std::move(ends->first), process.role, id, process.incarnation);
+
+  std::vector<std::byte> packet(sizeof *start + process.arguments.size());
+  std::ranges::copy(control::bytes_of(*start), packet.begin());
+  std::ranges::copy(process.arguments, packet.begin() + sizeof *start);
+  std::vector<int> descriptors;
+  for (const OwnedFd& fd : surroundings_.at(process.request.surroundings).descriptors) descriptors.push_back(fd.get());
+
+  if (process.request.method == StartMethod::forkserver) {
+    descriptors.insert(descriptors.begin(), child_end);
+    process.start_pending = true;
+    process.zygote = zygote_pid_;
+    return zygote_.send(packet, descriptors, deadline_in(zygote_within));
+  }
+  auto variables = environment(role_variable);
+  variables.push_back(role_assignment(start->keeper_pid, id, process.incarnation));
+  const auto pid = execute_self(child_mark, std::string{program_name()}, child_end, variables);
+  if (!pid) return tl::unexpected<Error>{pid.error()};
+  auto pidfd = open_pidfd(*pid);
+  if (!pidfd) return failure(std::move(pidfd));
+  process_known(id, *pid, std::move(*pidfd));
+  return clients_.at(process.channel)->channel.send(packet, descriptors, deadline_in(zygote_within));
+}
+
+/// An actor reads it in its mailbox; a plain function has none, so SIGTERM is how it is asked.
+void Keeper::ask_to_stop(supervision::ChildId id) {
+  const auto at = processes_.find(id);
+  if (at == processes_.end()) return;
+  if (at->second.request.ready_at_entry)
+    signal_process(id, SIGTERM);
+  else
+    board_.ask_to_stop(at->second.role);
+}
+
+void Keeper::signal_process(supervision::ChildId id, int number) {
+  const auto at = processes_.find(id);
+  if (at == processes_.end() || !at->second.pidfd) return;
+  if (number == SIGTERM) ::pidfd_send_signal(at->second.pidfd.get(), SIGCONT, nullptr, 0);
+  ::pidfd_send_signal(at->second.pidfd.get(), number, nullptr, 0);
+}
+
+void Keeper::record(const supervision::Transition& action) {
+  const auto at = processes_.find(action.id);
+  if (at == processes_.end()) return;
+  control::TransitionRecord record{.time = Clock::now().time_since_epoch().count(),
+                                   .id = action.id,
+                                   .incarnation = action.incarnation,
+                                   .pid = at->second.pid,
+                                   .from = action.from,
+                                   .to = action.to,
+                                   .name = at->second.request.name,
+                                   .reason = control::Reason{action.reason}};
+  transitions_.push_back(record);
+  if (transitions_.size() > transitions_max) {
+    transitions_.pop_front();
+    ++transitions_first_;
+  }
+  board_.notify(role_of(tree_.supervisors.at(at->second.request.supervisor).owner));
+  if (action.to == supervision::ChildState::clearing) at->second.pid = 0;  // the dead one's number is told once
+}
+
+void Keeper::child_ended(const supervision::RoleEnded& action) {
+  board_.role_ended(role_of(action.id), control::Reason{action.reason});
+  for (auto& [id, supervisor] : tree_.supervisors)
+    if (supervisor.owner == action.id) board_.notify(role_of(supervisor.owner));
+}
+
+// ---- processes ----------------------------------------------------------------------------------------
+
+Result<void> Keeper::fork_zygote() {
+  auto ends = SocketChannel::create_pair();
+  if (!ends) return failure(std::move(ends));
+  const int keeper = ::getpid();
+  const int pid = ::fork();
+  if (pid == -1) return system_failure("fork the zygote");
+  if (pid == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != keeper) ::_exit(1);
+    ::dup2(ends->second.descriptor(), control::channel_descriptor);
+    ::close_range(control::channel_descriptor + 1, ~0U, 0);
+    run_zygote(SocketChannel{OwnedFd{control::channel_descriptor}});
+  }
+  zygote_pid_ = pid;
+  zygote_ = std::move(ends->first);
+  return loop_.watch(zygote_.descriptor(), [this] { zygote_speaks(); });
+}
+
+void Keeper::zygote_speaks() {
+  std::array<std::byte, sizeof(control::Started)> buffer{};
+  for (;;) {
+    auto packet = zygote_.receive(buffer, Clock::now());
+    if (!packet && packet.error().kind == ErrorKind::timed_out) return;
+    if (!packet) break;
+    const auto started = control::read<control::Started>(buffer);
+    const auto at = started ? processes_.find(started->child) : processes_.end();
+    if (at == processes_.end() || at->second.incarnation != started->incarnation || !at->second.start_pending) continue;
+    if (started->errnum != 0)
+      start_failed(at->second, at->first, system_error("clone a process", started->errnum));
+    else if (!packet->descriptors.empty())
+      process_known(at->first, started->pid, std::move(packet->descriptors.front()));
+  }
+  // The zygote has died. Starts it had not answered: a child that was cloned says hello by itself or is
+  // found among the reaped; one that was not leaves a channel that nobody holds, and fails there.
+  loop_.forget(zygote_.descriptor());
+  zygote_ = SocketChannel{};
+  zygote_pid_ = 0;
+  if (!fork_zygote()) ending_ = true;
+  for (auto& [id, process] : processes_)
+    if (process.start_pending && process.channel == -1)
+      start_failed(process, id, Error{ErrorKind::system, 0, "start: the zygote was killed meanwhile"});
+}
+
+void Keeper::process_known(supervision::ChildId id, int pid, OwnedFd pidfd) {
+  Process& process = processes_.at(id);
+  process.start_pending = false;
+  process.pid = pid;
+  process.pidfd = std::move(pidfd);
+  by_pid_[pid] = id;
+  const auto early = std::ranges::find(early_exits_, pid, &EarlyExit::pid);
+  if (early == early_exits_.end()) return;
+  const ExitStatus status = early->status;
+  early_exits_.erase(early);
+  process_gone(id, status);
+}
+
+void Keeper::reap() {
+  signalfd_siginfo ignored{};
+  while (::read(signals_.get(), &ignored, sizeof ignored) > 0) {}
+  for (;;) {
+    siginfo_t info{};
+    if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1 || info.si_pid == 0) break;
+    const int pid = info.si_pid;
+    ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG);
+    if (pid == zygote_pid_) continue;  // its channel says so as well
+    const bool starting = std::ranges::any_of(processes_, [](const auto& one) { return one.second.start_pending; });
+    if (const auto at = by_pid_.find(pid); at != by_pid_.end())
+      process_gone(at->second, status_of(info));
+    else if (starting)
+      early_exits_.push_back({pid, status_of(info)});
+    else
+      early_exits_.clear();
+  }
+  finish_clears();
+}
+
+void Keeper::process_gone(supervision::ChildId id, const ExitStatus& status) {
+  Process& process = processes_.at(id);
+  by_pid_.erase(process.pid);
+  process.pidfd.reset();
+  while (process.channel != -1) client_speaks(process.channel);  // its last words, then the end of the channel
+  const bool worked = board_.made_progress(process.role);
+  board_.process_ended(process.role);
+  apply(supervision::Ended{id, process.incarnation, status, worked, process.failed_text});
+}
+
+void Keeper::clear(const supervision::Clear& action) {
+  clears_.push_back(action);
+  finish_clears();
+}
+
+/// What a dead incarnation has left behind is now our child, since we are its subreaper; it carries its role.
+void Keeper::finish_clears() {
+  if (clears_.empty()) return;
+  std::set<int> known{zygote_pid_};
+  for (const auto& [pid, id] : by_pid_) known.insert(pid);
+  const auto unknown = unknown_children(known);
+  std::vector<supervision::Clear> done;
+  std::erase_if(clears_, [&](const supervision::Clear& clear) {
+    const std::string role = role_assignment(static_cast<std::uint32_t>(::getpid()), clear.id, clear.incarnation);
+    bool empty = true;
+    for (const int pid : unknown) {
+      if (process_state(pid) == 'Z' || !carries_role(pid, role)) continue;
+      empty = false;
+      if (auto pidfd = open_pidfd(pid)) ::pidfd_send_signal(pidfd->get(), SIGKILL, nullptr, 0);
+    }
+    if (empty) done.push_back(clear);
+    return empty;
+  });
+  for (const supervision::Clear& clear : done) apply(supervision::Cleared{clear.id, clear.incarnation});
+}
+
+// ---- hung or not ------------------------------------------------------------------------------------
+
+TimePoint Keeper::next_look() const {
+  Duration shortest = Duration::max();
+  for (const auto& [id, child] : tree_.children)
+    if (child.policy.hung_after > Duration::zero() && child.state != supervision::ChildState::stopped)
+      shortest = std::min(shortest, child.policy.hung_after);
+  return shortest == Duration::max() ? never : deadline_in(std::max<Duration>(shortest / 4, 1ms));
+}
+
+/// Hung: work in hand or mail waiting, and no step for hung_after. Not while a debugger holds it, and not while
+/// it waits for room in somebody else's lane, unless it was stopped there.
+void Keeper::judge_progress() {
+  using supervision::ChildState;
+  const TimePoint now = Clock::now();
+  std::vector<supervision::Hung> hung;
+  for (const auto& [id, child] : tree_.children) {
+    const bool starting = child.state == ChildState::starting;
+    if (child.policy.hung_after <= Duration::zero() || (child.state != ChildState::running && !starting)) continue;
+    Process& process = processes_.at(id);
+    if (process.pid == 0) continue;
+    const std::uint64_t steps = board_.steps(process.role);
+    const lane::Activity activity = board_.activity(process.role);
+    const bool stopped_only = starting || activity == lane::Activity::parked;
+    const bool busy = stopped_only || activity == lane::Activity::working || board_.has_mail(process.role);
+    if (steps != process.watched_steps || !busy) {
+      process.watched_steps = steps;
+      process.watched_since = now;
+    }
+    if (now - process.watched_since < child.policy.hung_after) continue;
+    if (is_traced(process.pid) || (stopped_only && process_state(process.pid) != 'T'))
+      process.watched_since = now;
+    else
+      hung.push_back({id, child.incarnation});
+  }
+  for (const supervision::Hung& one : hung) apply(one);
+}
+
+// ---- the end -------------------------------------------------------------------------------------------
+
+void Keeper::end_everything() {
+  const TimePoint deadline = deadline_in(end_within);
+  loop_.forget(program_pidfd_.get());
+  std::vector<supervision::SupervisorId> all;
+  for (const auto& [id, supervisor] : tree_.supervisors) all.push_back(id);
+  for (const auto id : all) apply(supervision::StopSupervisor{id});
+  const auto ended = [&] { return std::ranges::all_of(tree_.supervisors, [](const auto& one) { return one.second.ended; }); };
+  while (!ended() && Clock::now() < deadline) {
+    loop_.run_once(std::min(supervision::next_deadline(tree_), deadline));
+    apply(supervision::Tick{});
+  }
+  kill_the_rest();
+}
+
+void Keeper::kill_the_rest() {
+  const TimePoint deadline = deadline_in(last_reap_within);
+  while (Clock::now() < deadline) {
+    for (const int pid : unknown_children({}))
+      if (auto pidfd = open_pidfd(pid)) ::pidfd_send_signal(pidfd->get(), SIGKILL, nullptr, 0);
+    siginfo_t info{};
+    while (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) info = {};
+    if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1 && errno == ECHILD) return;
+    [[maybe_unused]] const bool more = wait_readable(signals_.get(), std::min(deadline, deadline_in(10ms)));
+    signalfd_siginfo ignored{};
+    while (::read(signals_.get(), &ignored, sizeof ignored) > 0) {}
+  }
+}
+
+// ---- birth -----------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Names of the threads beside the first that static constructors have left; a sanitizer's own do not count.
+std::string other_threads() {
+#if defined(__SANITIZE_THREAD__)
+  return {};
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+  return {};
+#endif
+#endif
+  std::string names;
+  std::unique_ptr<DIR, int (*)(DIR*)> tasks{::opendir("/proc/self/task"), ::closedir};
+  while (const dirent* const entry = tasks ? ::readdir(tasks.get()) : nullptr) {
+    const std::string_view id = entry->d_name;
+    if (id.starts_with('.') || id == std::to_string(::getpid())) continue;
+    names += (names.empty() ? "" : ", ") + std::string{id};
+  }
+  return names;
+}
+
+void become_keeper() {
+  ::prctl(PR_SET_NAME, "troupe:keeper");
+  ::setpgid(0, 0);
+}
+
+}  // namespace
+
+void run_keeper() {
+  const std::string threads = other_threads();
+  if (::fork() != 0) ::_exit(0);  // the program waits for this one; the keeper is nobody's child but init's
+  become_keeper();
+  SocketChannel program{OwnedFd{control::channel_descriptor}};
+  BuildId expected{};
+  auto packet = program.receive(std::as_writable_bytes(std::span{expected}), deadline_in(30s));
+  if (!packet || packet->descriptors.size() != 1) ::_exit(1);
+  const auto here = program_build_id();
+  auto self = open_pidfd(::getpid());
+  auto board = Switchboard::create();
+  auto loop = EventLoop::create();
+  if (!here || !self || !board || !loop) ::_exit(1);
+  const KeeperHello hello{.pid = ::getpid(), .same_build = *here == expected, .threads = std::string_view{threads}};
+  const int own = self->get();
+  if (!program.send(control::bytes_of(hello), std::span{&own, 1}, deadline_in(30s)) || !hello.same_build) ::_exit(1);
+  self->reset();
+  {
+    Keeper keeper{std::move(program), std::move(packet->descriptors.front()), std::move(*board), std::move(*loop)};
+    if (keeper.begin()) keeper.run();
+  }
+  ::_exit(0);
+}
+
+}  // namespace troupe::detail

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Internal. The keeper: the one small process that owns a program's children, mailboxes and restart decisions.
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <troupe/runtime/control.hpp>
+#include <troupe/runtime/event_loop.hpp>
+#include <troupe/runtime/supervision.hpp>
+#include <troupe/runtime/switchboard.hpp>
+#include <troupe/transport/socket_channel.hpp>
+
+namespace troupe::detail {
+
+/// Keeper → program, once, with the keeper's pidfd.
+struct KeeperHello {
+  std::int32_t pid = 0;
+  bool same_build = false;
+  control::Line threads{};  ///< ids of threads that static constructors have started; empty: the zygote may fork
+};
+
+/// The whole life of the process that launch_keeper() makes. Leaves when the program has ended or closed
+/// its channel, after everything that was started has been stopped in order.
+[[noreturn]] void run_keeper();
+
+inline constexpr RoleId program_role = 1;
+inline constexpr supervision::SupervisorId process_supervisor = 1;  ///< of plain Process objects that the program starts
+
+/// Owns every child (pid and pidfd), every mailbox's memory, the names and the restart decisions.
+///
+/// One thread, one loop of sockets, signals and deadlines; runs no user code and decodes no user type.
+/// The decisions are supervision::step's; this class carries them out.
+class Keeper {
+ public:
+  Keeper(SocketChannel program, OwnedFd program_pidfd, Switchboard board, EventLoop loop);
+  [[nodiscard]] Result<void> begin();
+  /// Returns when everything has ended.
+  void run();
+
+ private:
+  struct Surroundings {
+    control::Surroundings what{};
+    std::vector<OwnedFd> descriptors{};
+  };
+  /// A process's end of the control channel.
+  struct Client {
+    SocketChannel channel{};
+    RoleId role = 0;
+    supervision::ChildId child = 0;  ///< 0: the program
+    Incarnation incarnation = 0;
+  };
+  struct Process {
+    control::AddChild request{};
+    std::vector<std::byte> arguments{};
+    RoleId role = 0;
+    supervision::ChildId parent = 0;
+    Incarnation incarnation = 0;
+    int pid = 0;                    ///< 0: none, or not known yet
+    OwnedFd pidfd{};
+    int channel = -1;               ///< key into clients_
+    bool start_pending = false;     ///< asked of the zygote, no answer yet
+    int zygote = 0;                 ///< the one that was asked
+    std::string failed_text{};
+    std::uint64_t watched_steps = 0;
+    TimePoint watched_since{};
+  };
+  struct EarlyExit { int pid = 0; ExitStatus status{}; };
+  struct QuarantineEntry { control::QuarantinedRecord record{}; supervision::SupervisorId supervisor = 0; OwnedFd payload{}; };
+
+  // keeper.cpp: the loop and what the decisions ask for
+  void apply(const supervision::Event& event);
+  void carry_out(const supervision::Action& action);
+  void start(const supervision::Start& action);
+  void start_failed(Process& process, supervision::ChildId id, const Error& error);
+  Result<void> start_process(Process& process, supervision::ChildId id);
+  [[nodiscard]] Result<control::Start> start_record(const Process& process, supervision::ChildId id) const;
+  void clear(const supervision::Clear& action);
+  void finish_clears();
+  void record(const supervision::Transition& action);
+  void child_ended(const supervision::RoleEnded& action);
+  void ask_to_stop(supervision::ChildId id);
+  void signal_process(supervision::ChildId id, int number);
+
+  Result<void> fork_zygote();
+  void zygote_speaks();
+  void process_known(supervision::ChildId id, int pid, OwnedFd pidfd);
+  void reap();
+  void process_gone(supervision::ChildId id, const ExitStatus& status);
+  void judge_progress();
+  [[nodiscard]] TimePoint next_look() const;
+  void end_everything();
+  void kill_the_rest();
+
+  // keeper_requests.cpp: what clients ask for
+  int add_client(SocketChannel channel, RoleId role, supervision::ChildId child, Incarnation incarnation);
+  void drop_client(int key);
+  void client_speaks(int key);
+  void serve(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors);
+  void serve_told(Client& client, control::Kind kind, std::span<const std::byte> packet, std::vector<OwnedFd>& descriptors);
+  template <class Record>
+  void answer(const Client& client, const Record& record, std::span<const int> descriptors = {});
+  void refuse(const Client& client, const Error& error);
+  template <class Record>
+  void answer(const Client& client, const Result<Record>& result, std::span<const int> descriptors = {});
+  Result<control::Id> add_surroundings(std::span<const std::byte> packet, std::vector<OwnedFd> descriptors);
+  Result<control::Id> add_supervisor(const Client& client);
+  Result<control::Id> add_child(const Client& client, std::span<const std::byte> packet);
+  Result<control::ChildRecord> describe(supervision::ChildId id, int& pidfd) const;
+  Result<control::ChildRecord> list(const control::OfSupervisor& request, int& pidfd) const;
+  Result<void> signal_child(const control::OfChild& request);
+  void remove_child(supervision::ChildId id);
+  void remove_supervisor(supervision::SupervisorId id);
+  [[nodiscard]] control::Transitions transitions_since(const control::SinceIndex& request) const;
+  void keep_aside(const Client& client, const control::Quarantine& what, std::vector<OwnedFd>& descriptors);
+  [[nodiscard]] control::QuarantinedRecord quarantined(const control::SinceIndex& request, int& payload) const;
+  [[nodiscard]] RoleId role_of(supervision::ChildId child) const;
+
+  EventLoop loop_;
+  std::vector<std::byte> buffer_;
+  Switchboard board_;
+  OwnedFd program_pidfd_;
+  SocketChannel zygote_{};
+  int zygote_pid_ = 0;
+  OwnedFd signals_{};
+  std::uint64_t own_soft_max_ = 0;
+
+  supervision::Tree tree_{};
+  std::map<supervision::ChildId, Process> processes_{};
+  std::map<int, supervision::ChildId> by_pid_{};
+  std::map<int, std::shared_ptr<Client>> clients_{};  ///< key: the channel's descriptor
+  std::map<std::uint64_t, Surroundings> surroundings_{};
+  std::deque<EarlyExit> early_exits_{};               ///< reaped before their start was answered
+  std::vector<supervision::Clear> clears_{};
+  std::deque<control::TransitionRecord> transitions_{};
+  std::map<supervision::ChildId, supervision::SupervisorId> supervisor_of_{};
+  std::uint64_t transitions_first_ = 0;
+  std::deque<QuarantineEntry> quarantine_{};
+  std::uint64_t quarantine_first_ = 0;
+  std::uint64_t next_id_ = 2;                         ///< of children, supervisors and surroundings alike
+  std::deque<supervision::Event> events_{};
+  bool applying_ = false;
+  bool ending_ = false;
+};
+
+}  // namespace troupe::detail

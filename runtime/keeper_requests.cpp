@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: MIT
+// What clients ask of the keeper. Every request is bounded and answered at once; what takes time is told by a notice.
+extern "C" {
+#include <sys/pidfd.h>
+}
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <csignal>
+#include <troupe/runtime/keeper.hpp>
+#include <troupe/transport/syscall.hpp>
+
+namespace troupe::detail {
+namespace {
+
+using namespace std::chrono_literals;
+using control::Kind;
+
+constexpr auto answer_within = 100ms;  ///< a client has one question under way, so its buffer has room
+constexpr std::size_t quarantine_max = 256;
+constexpr std::uint64_t mailbox_bytes_default = std::uint64_t{16} << 20U;
+constexpr RoleId made_up_role = RoleId{1} << 63U;
+
+}  // namespace
+
+int Keeper::add_client(SocketChannel channel, RoleId role, supervision::ChildId child, Incarnation incarnation) {
+  const int key = channel.descriptor();
+  clients_[key] = std::make_shared<Client>(Client{std::move(channel), role, child, incarnation});
+  [[maybe_unused]] const auto watched = loop_.watch(key, [this, key] { client_speaks(key); });
+  return key;
+}
+
+void Keeper::drop_client(int key) {
+  loop_.forget(key);
+  clients_.erase(key);
+}
+
+/// Serves one packet, or the end of the channel.
+void Keeper::client_speaks(int key) {
+  const auto at = clients_.find(key);
+  if (at == clients_.end()) return;
+  const std::shared_ptr<Client> held = at->second;  // serving it may drop it
+  Client& client = *held;
+  buffer_.resize(SocketChannel::packet_bytes_max);
+  auto packet = client.channel.receive(buffer_, Clock::now());
+  const auto process = processes_.find(client.child);
+  const bool known = process != processes_.end() && process->second.channel == key;
+  if (packet) {
+    const std::vector<std::byte> bytes{buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(packet->bytes)};
+    return serve(client, bytes, std::move(packet->descriptors));
+  }
+  const bool nothing_more = packet.error().kind == ErrorKind::closed || (packet.error().kind == ErrorKind::timed_out && known && !process->second.pidfd && !process->second.start_pending);
+  if (!nothing_more) return;
+  if (client.child == 0) ending_ = true;
+  drop_client(key);
+  if (!known) return;
+  process->second.channel = -1;
+  if (!process->second.start_pending) return;
+  zygote_speaks();  // its answer may lie there already
+  if (process->second.start_pending && process->second.zygote != zygote_pid_)
+    start_failed(process->second, process->first, Error{ErrorKind::system, 0, "start: the zygote was killed meanwhile"});
+}
+
+template <class Record>
+void Keeper::answer(const Client& client, const Record& record, std::span<const int> descriptors) {
+  std::vector<std::byte> packet(sizeof(control::Answer) + sizeof(Record));
+  std::ranges::copy(control::bytes_of(control::Answer{}), packet.begin());
+  std::ranges::copy(control::bytes_of(record), packet.begin() + sizeof(control::Answer));
+  [[maybe_unused]] const auto sent = client.channel.send(packet, descriptors, deadline_in(answer_within));
+}
+
+void Keeper::refuse(const Client& client, const Error& error) {
+  const control::Answer answer{.ok = false, .error = error.kind, .errnum = error.errnum, .text = std::string_view{error.text}};
+  [[maybe_unused]] const auto sent = client.channel.send(control::bytes_of(answer), {}, deadline_in(answer_within));
+}
+
+template <class Record>
+void Keeper::answer(const Client& client, const Result<Record>& result, std::span<const int> descriptors) {
+  if (result)
+    answer(client, *result, descriptors);
+  else
+    refuse(client, result.error());
+}
+
+void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors) {
+  const auto kind = control::read<Kind>(packet);
+  const auto malformed = [&] { refuse(client, Error{ErrorKind::malformed, 0, "keeper: a request that it does not know"}); };
+  if (!kind) return;
+  Switchboard::Given given;
+  int fd = -1;
+  const auto optional_fd = [&] { return fd == -1 ? std::span<const int>{} : std::span<const int>{&fd, 1}; };
+  const auto with = [&]<class Record>(const Record&, auto handle) {
+    if (const auto request = control::read<Record>(packet)) handle(*request); else malformed();
+  };
+  switch (*kind) {
+    case Kind::hello:
+    case Kind::ready:
+    case Kind::failed:
+    case Kind::connected:
+    case Kind::drained:
+    case Kind::quarantine: return serve_told(client, *kind, packet, descriptors);
+    case Kind::attach: {
+      auto attached = board_.attach(client.role, given);
+      if (const auto at = processes_.find(client.child); attached && at != processes_.end()) {
+        attached->name = at->second.request.name;
+        attached->attempts_max = at->second.request.attempts_max;
+        attached->supervisor = at->second.request.supervisor;
+      }
+      return answer(client, attached, given.descriptors);
+    }
+    case Kind::connect:
+      return with(control::Connect{}, [&](const auto& request) {
+        const auto connection = board_.connect(client.role, request, given);
+        answer(client, connection, given.descriptors);
+      });
+    case Kind::pull: {
+      const control::Change change = board_.pull(client.role, given);
+      return answer(client, change, given.descriptors);
+    }
+    case Kind::surroundings: return answer(client, add_surroundings(packet, std::move(descriptors)));
+    case Kind::add_supervisor: return answer(client, add_supervisor(client));
+    case Kind::add_child: return answer(client, add_child(client, packet));
+    case Kind::child:
+      return with(control::OfChild{}, [&](const auto& request) {
+        const auto record = describe(request.id, fd);
+        answer(client, record, optional_fd());
+      });
+    case Kind::list_children:
+      return with(control::OfSupervisor{}, [&](const auto& request) {
+        const auto record = list(request, fd);
+        answer(client, record, optional_fd());
+      });
+    case Kind::stop_child:
+      return with(control::OfChild{}, [&](const auto& request) {
+        apply(supervision::StopChild{request.id});
+        answer(client, control::Id{});
+      });
+    case Kind::signal_child:
+      return with(control::OfChild{}, [&](const auto& request) {
+        const auto sent = signal_child(request);
+        if (sent) answer(client, control::Id{}); else refuse(client, sent.error());
+      });
+    case Kind::remove_child:
+      return with(control::OfChild{}, [&](const auto& request) {
+        remove_child(request.id);
+        answer(client, control::Id{});
+      });
+    case Kind::stop_supervisor:
+      return with(control::OfSupervisor{}, [&](const auto& request) {
+        apply(supervision::StopSupervisor{request.id});
+        answer(client, control::Id{});
+      });
+    case Kind::remove_supervisor:
+      return with(control::OfSupervisor{}, [&](const auto& request) {
+        remove_supervisor(request.id);
+        answer(client, control::Id{});
+      });
+    case Kind::supervisor:
+      return with(control::OfSupervisor{}, [&](const auto& request) {
+        const auto at = tree_.supervisors.find(request.id);
+        if (at == tree_.supervisors.end()) return refuse(client, Error{ErrorKind::closed, 0, "supervisor: unknown"});
+        answer(client, control::SupervisorState{at->second.ended, static_cast<std::uint32_t>(at->second.children.size())});
+      });
+    case Kind::transitions:
+      return with(control::SinceIndex{}, [&](const auto& request) { answer(client, transitions_since(request)); });
+    case Kind::quarantined:
+      return with(control::SinceIndex{}, [&](const auto& request) {
+        const auto record = quarantined(request, fd);
+        answer(client, record, optional_fd());
+      });
+    case Kind::start:
+    case Kind::started: return malformed();
+  }
+  malformed();
+}
+
+void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> packet, std::vector<OwnedFd>& descriptors) {
+  const auto at = processes_.find(client.child);
+  const bool present = at != processes_.end() && at->second.incarnation == client.incarnation;
+  if (kind == Kind::hello && present) {
+    const auto hello = control::read<control::Hello>(packet);
+    if (!hello) return;
+    if (at->second.pid == 0 && at->second.start_pending) {  // the zygote's own word is late, or it died
+      siginfo_t info{};
+      if (::waitid(P_PID, static_cast<id_t>(hello->pid), &info, WEXITED | WNOHANG | WNOWAIT) == -1) return;  // not our child
+      if (auto pidfd = owned(::pidfd_open(hello->pid, 0), "pidfd_open")) process_known(client.child, hello->pid, std::move(*pidfd));
+    }
+    if (hello->ready) apply(supervision::Ready{client.child, client.incarnation});
+  } else if (kind == Kind::ready && present) {
+    apply(supervision::Ready{client.child, client.incarnation});
+  } else if (kind == Kind::failed && present) {
+    if (const auto failed = control::read<control::Failed>(packet)) at->second.failed_text = failed->text.view();
+  } else if (kind == Kind::connected) {
+    if (const auto told = control::read<control::Connected>(packet)) board_.connected(client.role, told->lane);
+  } else if (kind == Kind::drained) {
+    if (const auto told = control::read<control::Drained>(packet)) board_.drained(client.role, told->lane);
+  } else if (kind == Kind::quarantine) {
+    if (const auto told = control::read<control::Quarantine>(packet)) keep_aside(client, *told, descriptors);
+  }
+}
+
+RoleId Keeper::role_of(supervision::ChildId child) const {
+  if (child == 0) return program_role;
+  const auto at = processes_.find(child);
+  return at == processes_.end() ? RoleId{0} : at->second.role;
+}
+
+// ---- children ---------------------------------------------------------------------------------------------
+
+Result<control::Id> Keeper::add_surroundings(std::span<const std::byte> packet, std::vector<OwnedFd> descriptors) {
+  const auto request = control::read<control::Surroundings>(packet);
+  if (!request || descriptors.size() != (request->own_environment ? 5U : 4U))
+    return failure(ErrorKind::malformed, "surroundings: folder, 0, 1, 2 and perhaps an environment");
+  const std::uint64_t id = next_id_++;
+  surroundings_[id] = Surroundings{*request, std::move(descriptors)};
+  return control::Id{id};
+}
+
+Result<control::Id> Keeper::add_supervisor(const Client& client) {
+  const std::uint64_t id = next_id_++;
+  apply(supervision::AddSupervisor{id, client.child});
+  return control::Id{id};
+}
+
+Result<control::Id> Keeper::add_child(const Client& client, std::span<const std::byte> packet) {
+  const auto request = control::read<control::AddChild>(packet);
+  if (!request || packet.size() != sizeof *request + request->argument_bytes || request->argument_bytes > control::start_bytes_max)
+    return failure(ErrorKind::malformed, "start: a request of the wrong size");
+  if (!surroundings_.contains(request->surroundings)) return failure(ErrorKind::invalid, "start: unknown surroundings");
+  if (!tree_.supervisors.contains(request->supervisor)) return failure(ErrorKind::closed, "start: its supervisor has ended");
+  const supervision::ChildId id = next_id_++;
+  const RoleId role = request->role != 0 ? request->role : made_up_role | id;
+  const auto arguments = packet.subspan(sizeof *request);
+  auto added = board_.add({.role = role,
+                           .kept_bytes = request->kept_bytes,
+                           .mailbox_bytes_max = request->mailbox_bytes_max != 0 ? request->mailbox_bytes_max : mailbox_bytes_default});
+  if (!added) return failure(std::move(added));
+  Process process{.request = *request, .arguments = {arguments.begin(), arguments.end()}, .role = role, .parent = client.child};
+  processes_.emplace(id, std::move(process));
+  apply(supervision::AddChild{{.id = id, .supervisor = request->supervisor, .parent = client.child, .policy = request->policy}});
+  return control::Id{id};
+}
+
+Result<control::ChildRecord> Keeper::describe(supervision::ChildId id, int& pidfd) const {
+  const auto at = processes_.find(id);
+  const auto child = tree_.children.find(id);
+  if (at == processes_.end() || child == tree_.children.end()) return failure(ErrorKind::closed, "child: unknown, or removed");
+  control::ChildRecord record{.id = id,
+                              .state = child->second.state,
+                              .incarnation = at->second.incarnation,
+                              .pid = at->second.pid,
+                              .daemon = child->second.policy.daemon,
+                              .name = at->second.request.name,
+                              .reason = control::Reason{child->second.reason}};
+  board_.describe(at->second.role, record);
+  if (at->second.pidfd) pidfd = at->second.pidfd.get();
+  return record;
+}
+
+Result<control::ChildRecord> Keeper::list(const control::OfSupervisor& request, int& pidfd) const {
+  const auto at = tree_.supervisors.find(request.id);
+  if (at == tree_.supervisors.end() || request.index >= at->second.children.size()) return control::ChildRecord{};
+  return describe(at->second.children[request.index], pidfd);
+}
+
+Result<void> Keeper::signal_child(const control::OfChild& request) {
+  const auto at = processes_.find(request.id);
+  if (at == processes_.end() || !at->second.pidfd) return failure(ErrorKind::down, "signal: there is no process at the moment");
+  if (::pidfd_send_signal(at->second.pidfd.get(), request.signal, nullptr, 0) == -1) return system_failure("signal a process");
+  return {};
+}
+
+void Keeper::remove_child(supervision::ChildId id) {
+  apply(supervision::RemoveChild{id});
+  if (tree_.children.contains(id)) return;
+  board_.remove(role_of(id));
+  processes_.erase(id);
+}
+
+void Keeper::remove_supervisor(supervision::SupervisorId id) {
+  const auto at = tree_.supervisors.find(id);
+  if (at == tree_.supervisors.end()) return;
+  const auto children = at->second.children;
+  apply(supervision::RemoveSupervisor{id});
+  if (tree_.supervisors.contains(id)) return;
+  for (const auto child : children) {
+    board_.remove(role_of(child));
+    processes_.erase(child);
+  }
+}
+
+// ---- what has happened ---------------------------------------------------------------------------------------
+
+control::Transitions Keeper::transitions_since(const control::SinceIndex& request) const {
+  control::Transitions answer;
+  const std::uint64_t end = transitions_first_ + transitions_.size();
+  std::uint64_t index = std::max(request.index, transitions_first_);
+  for (; index < end && answer.count < control::transitions_per_packet; ++index) {
+    const control::TransitionRecord& record = transitions_[index - transitions_first_];
+    const auto at = processes_.find(record.id);
+    if (at != processes_.end() && at->second.request.supervisor == request.supervisor) answer.records[answer.count++] = record;
+  }
+  answer.next = index;
+  return answer;
+}
+
+void Keeper::keep_aside(const Client& client, const control::Quarantine& what, std::vector<OwnedFd>& descriptors) {
+  const auto at = processes_.find(client.child);
+  if (at == processes_.end()) return;
+  QuarantineEntry entry{.record = {.role = at->second.request.name, .what = what}, .supervisor = at->second.request.supervisor};
+  if (!descriptors.empty()) entry.payload = std::move(descriptors.front());
+  quarantine_.push_back(std::move(entry));
+  if (quarantine_.size() > quarantine_max) {
+    quarantine_.pop_front();
+    ++quarantine_first_;
+  }
+}
+
+control::QuarantinedRecord Keeper::quarantined(const control::SinceIndex& request, int& payload) const {
+  for (std::uint64_t index = std::max(request.index, quarantine_first_); index < quarantine_first_ + quarantine_.size(); ++index) {
+    const QuarantineEntry& entry = quarantine_[index - quarantine_first_];
+    if (entry.supervisor != request.supervisor) continue;
+    control::QuarantinedRecord record = entry.record;
+    record.next = index + 1;
+    if (entry.payload) payload = entry.payload.get();
+    return record;
+  }
+  return {};
+}
+
+}  // namespace troupe::detail

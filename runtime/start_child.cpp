@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/runtime/start_child.hpp>
+
+namespace troupe::detail {
+namespace {
+
+using supervision::ChildState;
+
+/// Ready, or past it. A child that is between two attempts has not been ready yet.
+bool is_settled(const control::ChildRecord& record) {
+  switch (record.state) {
+    case ChildState::starting:
+    case ChildState::backing_off: return false;
+    case ChildState::clearing: return record.reason.cause != ExitCause::init_failed;
+    case ChildState::running:
+    case ChildState::stopping:
+    case ChildState::stopped: return true;
+  }
+  std::abort();
+}
+
+bool never_ran(const control::ChildRecord& record) {
+  return record.state == ChildState::stopped && (record.reason.cause == ExitCause::init_failed || record.reason.cause == ExitCause::restart_limit);
+}
+
+}  // namespace
+
+Result<KeeperLink::Answered<control::ChildRecord>> start_child(KeeperLink& link, control::AddChild request, std::span<const std::byte> arguments) {
+  auto surroundings = link.surroundings();
+  if (!surroundings) return failure(std::move(surroundings));
+  request.surroundings = *surroundings;
+  request.argument_bytes = static_cast<std::uint32_t>(arguments.size());
+  auto added = link.ask<control::Id>(request, arguments);
+  if (!added) return failure(std::move(added));
+  const control::OfChild of{.id = added->record.id};
+
+  Result<KeeperLink::Answered<control::ChildRecord>> answer{};
+  const auto settled = [&] {
+    answer = link.ask<control::ChildRecord>(of);
+    return !answer || is_settled(answer->record);
+  };
+  // No deadline of its own: the keeper bounds each attempt by ready_within, and their number by restarts_max.
+  if (auto waited = link.wait_until(never, settled); !waited) return failure(std::move(waited));
+  if (!answer || !never_ran(answer->record)) return answer;
+  const std::string why = to_string(answer->record.reason.value());
+  [[maybe_unused]] const auto removed = link.ask<control::Id>(control::OfChild{.kind = control::Kind::remove_child, .id = of.id});
+  return failure(ErrorKind::refused, "start of " + std::string{request.name.view()} + ": " + why);
+}
+
+}  // namespace troupe::detail

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Internal to the keeper. Processes that actors have started and left behind.
+
+#include <set>
+#include <string>
+#include <vector>
+
+namespace troupe::detail {
+
+/// Children of this single-threaded process that are not in `known`: orphans that it, as their subreaper, was given.
+[[nodiscard]] std::vector<int> unknown_children(const std::set<int>& known);
+
+/// Whether the process carries this TROUPE_ROLE assignment, set by the child that started it or by itself at birth.
+[[nodiscard]] bool carries_role(int pid, const std::string& assignment);
+
+/// One letter of /proc: 'T' stopped, 't' traced, …; '?' if there is no such process.
+[[nodiscard]] char process_state(int pid);
+[[nodiscard]] bool is_traced(int pid);
+
+}  // namespace troupe::detail

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Internal to the keeper: who may talk to whom, and the memory they talk through.
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <troupe/runtime/control.hpp>
+#include <troupe/transport/lane.hpp>
+#include <troupe/transport/owned_fd.hpp>
+#include <vector>
+
+namespace troupe {
+
+/// The mailboxes of a keeper: every role's reader file and bell, and every lane between two roles.
+///
+/// Invariant: a role's memory outlives its incarnations. A word has one writer at a time;
+/// it is handed to the next incarnation only after the death of the last one was confirmed
+/// (process_ended), and then always in a new file that begins with the old words.
+/// Owner: the keeper's single thread. Runs no user code, reads no payload.
+class Switchboard {
+ public:
+  static constexpr std::size_t undrained_epochs_max = 2;  ///< of one sender and reader, beyond the one in use
+
+  struct RoleSpec {
+    RoleId role = 0;
+    std::uint64_t kept_bytes = 0;         ///< of one slot of kept state; 0: keeps none
+    std::uint64_t mailbox_bytes_max = 0;  ///< sum of the capacities of lanes that end here
+  };
+
+  [[nodiscard]] static Result<Switchboard> create();
+
+  /// Makes a role's bell, reader file and state file. `invalid` if the role is there already, `exhausted` beyond the notice words.
+  [[nodiscard]] Result<void> add(const RoleSpec& spec);
+  /// Forgets a role that has ended, as soon as everyone who sent to it has been told.
+  void remove(RoleId role);
+
+  /// Before an incarnation starts: a new reader file that goes on where the last one stopped. Senders are told.
+  [[nodiscard]] Result<void> process_starting(RoleId role, Incarnation incarnation);
+  /// After its death was confirmed: its lanes get no more frames, and their readers are knocked.
+  void process_ended(RoleId role);
+  /// No incarnation will come any more: senders are told why.
+  void role_ended(RoleId role, const control::Reason& reason);
+
+  /// Level-triggered: the process pulls Change::stop until it ends.
+  void ask_to_stop(RoleId role);
+  /// Something that the role's process waits for has changed: its word moves and its bell rings.
+  void notify(RoleId role);
+
+  struct Given {
+    std::vector<int> descriptors{};  ///< borrowed: sent before anything else happens
+  };
+  [[nodiscard]] Result<control::Attached> attach(RoleId role, Given& given);
+  [[nodiscard]] Result<control::Connection> connect(RoleId from, const control::Connect& request, Given& given);
+  /// The sender has mapped and sealed its side: now the reader may learn of the lane.
+  void connected(RoleId from, std::uint64_t lane);
+  void drained(RoleId reader, std::uint64_t lane);
+  [[nodiscard]] control::Change pull(RoleId role, Given& given);
+
+  /// Frames and commits that the present incarnation has finished; moves while there is progress.
+  [[nodiscard]] std::uint64_t steps(RoleId role) const;
+  /// Whether published frames wait to be acknowledged.
+  [[nodiscard]] bool has_mail(RoleId role) const;
+  [[nodiscard]] lane::Activity activity(RoleId role) const;
+  /// Whether the incarnation that ended last did any work.
+  [[nodiscard]] bool made_progress(RoleId role) const;
+  /// Fills in acknowledged, duplicates and note.
+  void describe(RoleId role, control::ChildRecord& record) const;
+
+ private:
+  struct Lane {
+    std::uint64_t id = 0;
+    RoleId from = 0;
+    RoleId to = 0;
+    control::LaneClass lane_class = control::LaneClass::mail;
+    std::uint64_t epoch = 0;
+    LaneSpec spec{};
+    OwnedFd file{};
+    bool connected = false;      ///< sealed by its sender
+    bool final = false;          ///< gets no more frames
+    bool reader_has_it = false;  ///< the present incarnation of the reader was told
+    bool final_told = false;
+    Incarnation reader_told = 0; ///< the incarnation whose reader file the sender has; 0: none
+  };
+  struct Role {
+    RoleSpec spec{};
+    std::uint32_t notice = 0;
+    OwnedFd bell{};
+    OwnedFd reader_file{};
+    OwnedFd state_file{};
+    std::unique_ptr<ReaderView> view{};
+    Incarnation incarnation = 0;
+    bool alive = false;
+    bool attached = false;       ///< the present reader file was given away: the next incarnation needs a new one
+    bool sealed = false;         ///< it can have no other writer any more: now senders may have it
+    bool stop = false;
+    bool stop_told = false;
+    bool ended = false;
+    bool removed = false;
+    control::Reason reason{};
+    std::vector<bool> slot_used{};
+    std::vector<std::uint64_t> in{};   ///< lanes that end here
+    std::vector<std::uint64_t> out{};  ///< lanes that begin here
+  };
+
+  Role* find(RoleId role);
+  [[nodiscard]] const Role* find(RoleId role) const;
+  Lane* find_lane(std::uint64_t lane);
+  Result<void> make_reader_file(Role& role);
+  Result<Lane*> make_lane(Role& sender, RoleId from, Role& reader, const control::Connect& request);
+  [[nodiscard]] std::uint64_t capacity_for(const control::Connect& request) const;
+  [[nodiscard]] std::uint64_t published(const Lane& lane) const;
+  void retire(Lane& lane);
+  void free_lane(std::uint64_t lane);
+  void publish_reader_file(Role& role);
+  void erase_if_unused(RoleId role);
+  void notify(Role& role);
+
+  OwnedFd notice_file_{};
+  MemoryMap notice_map_{};
+  std::vector<bool> notice_used_{};
+  std::map<RoleId, Role> roles_{};
+  std::map<std::uint64_t, Lane> lanes_{};
+  std::uint64_t next_lane_ = 1;
+};
+
+}  // namespace troupe
