@@ -192,7 +192,7 @@ template <class T>
 }
 
 /// The value of which `in` is the encoding, all of it. Anything else is `malformed`, whoever wrote it:
-/// nothing is allocated beyond CodecLimits and nothing is thrown.
+/// nothing is allocated beyond CodecLimits, and nothing is thrown but by the default constructor of T.
 template <class T>
 [[nodiscard]] Result<T> decode(std::span<const std::byte> in) {
   require_serializable<T>();
