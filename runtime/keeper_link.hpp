@@ -62,6 +62,8 @@ class KeeperLink {
   /// Ids of the threads that the program's static constructors start; empty: forking is sound.
   [[nodiscard]] const std::string& threads_at_start() const noexcept { return threads_at_start_; }
   [[nodiscard]] int keeper_pid() const noexcept { return keeper_pid_; }
+  /// Readable once the keeper has ended; -1 in a child, which ends with it.
+  [[nodiscard]] int keeper_descriptor() const noexcept { return keeper_pidfd_.get(); }
 
  private:
   KeeperLink() = default;

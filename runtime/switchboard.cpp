@@ -218,7 +218,7 @@ std::uint64_t Switchboard::published(const Lane& lane) const {
 Result<control::Connection> Switchboard::connect(RoleId from, const control::Connect& request, Given& given) {
   Role* const sender = find(from);
   Role* const reader = find(request.to);
-  if (sender == nullptr || request.payload_bytes > lane::frame_bytes_max) return failure(ErrorKind::invalid, "connect: impossible request");
+  if (sender == nullptr || request.payload_bytes > lane::frame_bytes_max - sizeof(lane::FrameHeader)) return failure(ErrorKind::invalid, "connect: impossible request");
   control::Connection answer;
   if (reader == nullptr) return answer;
   answer.slots = static_cast<std::uint32_t>(lane::slots_max);

@@ -191,12 +191,13 @@ void LaneWriter::wake_reader() noexcept {
 }
 
 void LaneWriter::announce_wait() noexcept {
-  page_->waiting.store(page_->waiting.load(memory_order_relaxed) + 1, memory_order_seq_cst);
+  page_->waiting.store((page_->waiting.load(memory_order_relaxed) + 1) | 1U, memory_order_seq_cst);  // the next odd value
   if (reader_) known_head_ = std::max(known_head_, std::min(head(), tail_));
 }
 
 void LaneWriter::end_wait() noexcept {
-  page_->waiting.store(page_->waiting.load(memory_order_relaxed) + 1, memory_order_release);
+  const std::uint32_t waiting = page_->waiting.load(memory_order_relaxed);
+  if (waiting % 2 != 0) page_->waiting.store(waiting + 1, memory_order_release);
 }
 
 // ---- LaneReader -----------------------------------------------------------------------------------

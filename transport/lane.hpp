@@ -94,6 +94,7 @@ class LaneWriter {
   std::uint64_t publish(const FrameInfo& info, std::size_t bytes) noexcept;
 
   /// Tells the reader that this end waits for room; look with reserve() once more, then sleep on your own bell.
+  /// Said again, it asks for another ring; end_wait() without it does nothing.
   void announce_wait() noexcept;
   void end_wait() noexcept;
 

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/actors/actor_loop.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <troupe/runtime/child_main.hpp>
+#include <troupe/runtime/log.hpp>
+
+namespace troupe {
+namespace detail {
+namespace {
+
+using namespace std::chrono_literals;
+using control::LaneClass;
+
+constexpr auto patience_in_handler = 1s;
+constexpr std::size_t length_bytes = sizeof(std::uint64_t);  ///< of the state, in front of it
+/// Numbers of a role that was added anew are larger than all it ever used, so that nobody takes them for old ones.
+constexpr unsigned number_bits_per_child = 36;
+
+}  // namespace
+
+ActorLoop::ActorLoop(Endpoint& endpoint, Behavior& behavior)
+    : endpoint_{endpoint}, behavior_{behavior}, attempts_max_{endpoint.link().attached().attempts_max} {
+  endpoint_.set_default_patience(patience_in_handler);
+}
+
+int ActorLoop::run() {
+  restore().value();
+  behavior_.start(self_);
+  if (kept_) write_down().value();
+  [[maybe_unused]] const auto ready = endpoint_.link().tell(control::Ready{});
+  while (!ending_ && !endpoint_.stop_requested()) {
+    const bool delivered = deliver_outbox();
+    show(delivered ? lane::Activity::idle : lane::Activity::parked, 0);
+    if (!delivered)
+      endpoint_.sleep_for_room();
+    else if (Endpoint::InLane* const lane = endpoint_.next_mail())
+      handle(*lane);
+    else
+      endpoint_.sleep(never);
+    endpoint_.catch_up();
+  }
+  if (!failure_.empty()) throw std::runtime_error{failure_};
+  behavior_.stop(self_);
+  if (kept_) {
+    write_down().value();
+    [[maybe_unused]] const bool delivered = deliver_outbox();
+  }
+  return 0;
+}
+
+// ---- kept state -------------------------------------------------------------------------------------
+
+/// Goes on from the committed slot: the state, the place on every lane, and letters that may not have left.
+Result<void> ActorLoop::restore() {
+  if (!behavior_.keeps_state()) return {};
+  auto kept = KeptFile::create(endpoint_.link().take_state_file().get(), endpoint_.link().attached().kept_bytes);
+  if (!kept) return failure(std::move(kept));
+  kept_ = std::move(*kept);
+  endpoint_.capture([](void* loop, Letter&& letter) { return static_cast<ActorLoop*>(loop)->keep(std::move(letter)); }, this);
+  const std::span<const std::byte> bytes = kept_->committed();
+  if (bytes.empty()) return {};
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), std::min(length_bytes, bytes.size()));
+  if (bytes.size() < length_bytes || length > bytes.size() - length_bytes) return failure(ErrorKind::malformed, "kept state: cut short");
+  if (auto loaded = behavior_.load(bytes.subspan(length_bytes, length)); !loaded) return loaded;
+  auto books = decode<Books>(bytes.subspan(length_bytes + length));
+  if (!books) return failure(std::move(books));
+  books_ = std::move(*books);
+  std::map<std::uint64_t, std::uint64_t> resume;
+  for (const Books::Mark& mark : books_.consumed) resume[mark.lane] = mark.offset;
+  endpoint_.set_resume_points(std::move(resume));
+  return {};
+}
+
+/// State and books become the committed ones by one store.
+Result<void> ActorLoop::write_down() {
+  const std::span<std::byte> room = kept_->next();
+  auto state = behavior_.save(room.subspan(length_bytes));
+  if (!state) return failure(std::move(state));
+  const std::uint64_t length = *state;
+  std::memcpy(room.data(), &length, length_bytes);
+  auto books = encode(books_, room.subspan(length_bytes + length));
+  if (!books)
+    return failure(books.error().kind, "kept state: state and unsent messages take more than the " + std::to_string(room.size()) +
+                                           " bytes of a slot; try a larger state_bytes_max");
+  kept_->commit(length_bytes + length + *books);
+  return {};
+}
+
+Result<void> ActorLoop::keep(Letter&& letter) {
+  if (static_cast<LaneClass>(letter.lane_class) == LaneClass::mail) {
+    auto at = std::ranges::find(books_.sent, letter.to, &Books::Numbering::to);
+    if (at == books_.sent.end()) {
+      const std::uint64_t first = own_start() == nullptr ? 0 : own_start()->child << number_bits_per_child;
+      at = books_.sent.insert(books_.sent.end(), {letter.to, first});
+    }
+    letter.sequence = envelope::sequence(envelope::kind_of(letter.sequence), ++at->last);
+  }
+  books_.outbox.push_back(std::move(letter));
+  return {};
+}
+
+/// Copies committed letters to their lanes, in order. False: one waits for room, and the bell will ring.
+bool ActorLoop::deliver_outbox() {
+  std::size_t done = 0;
+  while (done < books_.outbox.size() && endpoint_.try_deliver(books_.outbox[done])) ++done;
+  books_.outbox.erase(books_.outbox.begin(), books_.outbox.begin() + static_cast<std::ptrdiff_t>(done));
+  return books_.outbox.empty();
+}
+
+Books::Mark& ActorLoop::mark_of(RoleId from) {
+  const auto at = std::ranges::find(books_.consumed, from, &Books::Mark::from);
+  return at != books_.consumed.end() ? *at : books_.consumed.emplace_back(Books::Mark{.from = from});
+}
+
+// ---- one message ------------------------------------------------------------------------------------
+
+void ActorLoop::show(lane::Activity activity, std::uint64_t type) noexcept {
+  lane::Progress& progress = endpoint_.reader_file().page().progress;
+  progress.activity.store(static_cast<std::uint32_t>(activity), std::memory_order_relaxed);
+  progress.type_in_hand.store(type, std::memory_order_relaxed);
+}
+
+void ActorLoop::step() noexcept {
+  lane::Word& steps = endpoint_.reader_file().page().progress.steps;
+  steps.store(steps.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+void ActorLoop::handle(Endpoint::InLane& lane) {
+  constexpr int burst = 32;  // of one sender, before the next has its turn
+  for (int i = 0; i < burst && !ending_ && lane.reader->pending(); ++i) {
+    auto frame = lane.reader->peek(buffer_);
+    if (!frame) {
+      log(LogLevel::error, "a sender's lane is given up: " + frame.error().text);
+      lane.broken = true;
+      return;
+    }
+    show(lane::Activity::working, frame->info.type);
+    if (!is_duplicate(lane, *frame)) dispatch(lane, *frame);
+    finish(lane, *frame);
+    if (!deliver_outbox() || endpoint_.has_news()) break;
+  }
+  lane.reader->settle();
+}
+
+/// A numbered message that was consumed already: its sender's last incarnation sent it, and so did the present one.
+bool ActorLoop::is_duplicate(Endpoint::InLane& lane, const Frame& frame) {
+  const std::uint64_t number = envelope::number_of(frame.info.sequence);
+  if (number == 0 || number > mark_of(lane.from).number) return false;
+  lane::Word& duplicates = endpoint_.reader_file().page().progress.duplicates;
+  duplicates.store(duplicates.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  return true;
+}
+
+void ActorLoop::dispatch(Endpoint::InLane& lane, const Frame& frame) {
+  attempt_ = lane.reader->begin_attempt();
+  lane_in_hand_ = &lane;
+  asker_ = 0;
+  std::span<const std::byte> message = frame.payload;
+  if (envelope::kind_of(frame.info.sequence) == envelope::Kind::question) {
+    const auto question = control::read<envelope::Question>(message);
+    if (!question) return set_aside(lane, frame, ErrorKind::malformed, attempt_, "a question without its header");
+    if (question->deadline < Clock::now().time_since_epoch().count()) return;  // nobody waits for it any more
+    asker_ = lane.from;
+    question_token_ = question->token;
+    message = message.subspan(sizeof *question);
+  }
+  if (attempts_max_ != unlimited && attempt_ > attempts_max_)
+    return set_aside(lane, frame, ErrorKind::poison, attempt_ - 1, "its handler did not survive " + std::to_string(attempt_ - 1) + " attempts");
+  const Handled handled = behavior_.handle(frame.info.type, message, self_);
+  switch (handled.kind) {
+    case Handled::Kind::done: return;
+    case Handled::Kind::unknown_type: return set_aside(lane, frame, ErrorKind::refused, attempt_, "this actor does not accept a message of that type");
+    case Handled::Kind::malformed: return set_aside(lane, frame, ErrorKind::malformed, attempt_, handled.text);
+  }
+}
+
+/// Commit, then acknowledge: a kill between the two is seen by the next incarnation, which resumes behind the frame.
+void ActorLoop::finish(Endpoint::InLane& lane, const Frame& frame) {
+  Books::Mark& mark = mark_of(lane.from);
+  mark.lane = lane.reader->spec().id;
+  mark.offset = frame.offset + lane::frame_bytes(frame.payload.size());
+  mark.number = std::max(mark.number, envelope::number_of(frame.info.sequence));
+  if (kept_) write_down().value();
+  lane.reader->acknowledge(frame);
+  lane_in_hand_ = nullptr;
+  asker_ = 0;
+  lane::Word& acknowledged = endpoint_.reader_file().page().progress.acknowledged;
+  acknowledged.store(acknowledged.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  step();
+}
+
+/// The message goes to the keeper's quarantine with its cause; whoever asked is told.
+void ActorLoop::set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind cause, std::uint32_t attempts, std::string_view text) {
+  log(LogLevel::warning, "set aside: " + std::string{to_string(cause)} + ", " + std::string{text});
+  const control::Quarantine what{.from = lane.from,
+                                 .type = frame.info.type,
+                                 .sequence = frame.info.sequence,
+                                 .attempts = attempts,
+                                 .bytes = static_cast<std::uint32_t>(frame.payload.size()),
+                                 .cause = cause,
+                                 .text = text};
+  auto file = create_memory("troupe-quarantine", std::max<std::size_t>(frame.payload.size(), 1));
+  const bool whole = file && ::pwrite(file->get(), frame.payload.data(), frame.payload.size(), 0) == static_cast<ssize_t>(frame.payload.size());
+  const int fd = whole ? file->get() : -1;
+  [[maybe_unused]] const auto told = endpoint_.link().tell(what, whole ? std::span<const int>{&fd, 1} : std::span<const int>{});
+  reply_error(cause, text);
+}
+
+// ---- replies ------------------------------------------------------------------------------------------
+
+void ActorLoop::post_reply(std::uint32_t outcome, const Payload& value) {
+  if (asker_ == 0) return;
+  const envelope::Reply header{.token = question_token_, .outcome = outcome};
+  const Address to{std::exchange(asker_, 0), LaneClass::reply};
+  // A reply never waits: its asker has made room by taking every earlier one. If there is none even so, nobody is listening.
+  [[maybe_unused]] const auto posted = endpoint_.post(to, {0, envelope::sequence(envelope::Kind::reply, 0)}, control::bytes_of(header), value, Clock::now());
+}
+
+void ActorLoop::reply(const Payload& value) { post_reply(0, value); }
+
+void ActorLoop::reply_error(ErrorKind kind, std::string_view text) {
+  const std::span<const std::byte> bytes = std::as_bytes(std::span{text.substr(0, control::text_bytes_max)});
+  post_reply(envelope::outcome_of(kind), Payload::raw(bytes));
+}
+
+}  // namespace detail
+
+// ---- Self ---------------------------------------------------------------------------------------------
+
+RoleId Self::role_of(std::string_view path) const { return detail::role_of_path(loop_->endpoint_.link().attached().supervisor, path); }
+std::uint32_t Self::attempt() const noexcept { return loop_->attempt_; }
+std::uint32_t Self::incarnation() const noexcept { return loop_->endpoint_.link().attached().incarnation; }
+std::string_view Self::name() const noexcept { return loop_->endpoint_.link().attached().name.view(); }
+std::uint64_t Self::duplicates_dropped() const noexcept { return loop_->endpoint_.reader_file().page().progress.duplicates.load(std::memory_order_relaxed); }
+bool Self::stop_requested() const noexcept {
+  loop_->endpoint_.catch_up();
+  return loop_->endpoint_.stop_requested();
+}
+void Self::stop() noexcept { loop_->ending_ = true; }
+
+void Self::fail(std::string_view why) {
+  loop_->ending_ = true;
+  loop_->failure_ = why.empty() ? "failed" : why;
+}
+
+void Self::commit() {
+  if (loop_->kept_) {
+    loop_->write_down().value();
+    if (loop_->lane_in_hand_ != nullptr) loop_->lane_in_hand_->reader->forgive_attempts();
+    [[maybe_unused]] const bool delivered = loop_->deliver_outbox();  // the rest goes with the end of the handler
+  }
+  progress();
+}
+
+void Self::progress() noexcept { loop_->step(); }
+void Self::note(std::string_view text) noexcept { loop_->endpoint_.reader_file().note(text); }
+
+}  // namespace troupe

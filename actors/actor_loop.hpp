@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Internal. Takes a message, handles it, acknowledges it; for ever.
+
+#include <deque>
+#include <troupe/actors/endpoint.hpp>
+#include <troupe/actors/self.hpp>
+#include <troupe/transport/kept_file.hpp>
+
+namespace troupe::detail {
+
+/// What a handled message came to: nothing, a value, or an error for whoever asked.
+struct Handled {
+  enum class Kind { done, unknown_type, malformed } kind = Kind::done;
+  std::string text{};
+};
+
+/// The actor's type behind the loop.
+class Behavior {
+ public:
+  virtual ~Behavior() = default;
+  /// Decodes and handles; a reply goes through ActorLoop::reply.
+  virtual Handled handle(std::uint64_t type, std::span<const std::byte> message, Self& self) = 0;
+  virtual void start(Self& self) = 0;
+  virtual void stop(Self& self) = 0;
+  [[nodiscard]] virtual bool keeps_state() const noexcept = 0;
+  [[nodiscard]] virtual Result<std::size_t> save(std::span<std::byte> room) const = 0;
+  [[nodiscard]] virtual Result<void> load(std::span<const std::byte> bytes) = 0;
+};
+
+/// What stands in a kept slot beside the state: the actor's books.
+struct Books {
+  struct Mark {
+    RoleId from = 0;
+    std::uint64_t lane = 0;
+    std::uint64_t offset = 0;  ///< everything before it on that lane has been consumed
+    std::uint64_t number = 0;  ///< of the last numbered message from that role
+  };
+  struct Numbering {
+    RoleId to = 0;
+    std::uint64_t last = 0;
+  };
+  std::vector<Mark> consumed{};
+  std::vector<Numbering> sent{};
+  std::vector<Letter> outbox{};
+};
+
+/// The life of an actor process. One thread.
+///
+/// Order of one message: attempt word, handler, commit of state + books (one store), acknowledgement (one store),
+/// then the outbox is copied to its lanes. A kill between any two of them is repaired by the next incarnation from
+/// the kept slot and the words in shared memory; docs/lane.md and docs/architecture.md say how.
+class ActorLoop {
+ public:
+  ActorLoop(Endpoint& endpoint, Behavior& behavior);
+  /// Returns the exit code: 0 when stopped.
+  int run();
+
+  /// The answer to the question in hand; ignored if there is none.
+  void reply(const Payload& value);
+  void reply_error(ErrorKind kind, std::string_view text);
+
+ private:
+  friend class troupe::Self;
+  Result<void> restore();
+  void handle(Endpoint::InLane& lane);
+  void dispatch(Endpoint::InLane& lane, const Frame& frame);
+  bool is_duplicate(Endpoint::InLane& lane, const Frame& frame);
+  void finish(Endpoint::InLane& lane, const Frame& frame);
+  void set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind cause, std::uint32_t attempts, std::string_view text);
+  Result<void> write_down();
+  Result<void> keep(Letter&& letter);
+  [[nodiscard]] bool deliver_outbox();
+  void post_reply(std::uint32_t outcome, const Payload& value);
+  Books::Mark& mark_of(RoleId from);
+  void show(lane::Activity activity, std::uint64_t type) noexcept;
+  void step() noexcept;
+
+  Endpoint& endpoint_;
+  Behavior& behavior_;
+  Self self_{*this};
+  std::optional<KeptFile> kept_{};
+  Books books_{};
+  std::vector<std::byte> buffer_{};
+  std::uint32_t attempt_ = 0;
+  std::uint32_t attempts_max_ = 0;
+  Endpoint::InLane* lane_in_hand_ = nullptr;
+  std::uint64_t question_token_ = 0;
+  RoleId asker_ = 0;
+  bool ending_ = false;
+  std::string failure_{};
+};
+
+}  // namespace troupe::detail

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/actors/endpoint.hpp>
+
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <troupe/runtime/log.hpp>
+#include <troupe/transport/doorbell.hpp>
+
+namespace troupe::detail {
+namespace {
+
+using namespace std::chrono_literals;
+using control::LaneClass;
+
+constexpr std::uint64_t busy_capacity_max = 128 * 1024;  ///< a lane that is often full grows up to here; only large frames need more
+constexpr auto spin_for = 20us;          ///< what waking a sleeper on another core takes (docs/benchmarks.md)
+constexpr auto no_spin_after_switch = 100ms;
+
+/// The process's one endpoint. Guarded by `making`.
+struct Endpoints {
+  std::mutex making;
+  std::unique_ptr<Endpoint> endpoint;
+  KeeperLink* of = nullptr;
+};
+Endpoints& endpoints() {
+  static Endpoints instance;
+  return instance;
+}
+
+Error role_has_ended(const ExitReason& reason) {
+  return {ErrorKind::closed, 0, "send: the receiver has ended (" + to_string(reason) + ")"};
+}
+
+/// Whether another process may run while this one spins.
+bool has_cores_to_spare() {
+  static const bool spare = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    return ::sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
+  }();
+  return spare;
+}
+
+long involuntary_switches() {
+  rusage usage{};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_nivcsw;
+}
+
+}  // namespace
+
+Payload Payload::raw(const std::span<const std::byte>& bytes) {
+  using Bytes = std::span<const std::byte>;
+  return {&bytes,
+          [](const void* v, std::span<std::byte> room) -> Result<std::size_t> {
+            const Bytes& from = *static_cast<const Bytes*>(v);
+            if (from.size() > room.size()) return failure(ErrorKind::full, "send: larger than the room");
+            std::ranges::copy(from, room.begin());
+            return from.size();
+          },
+          [](const void* v) { return static_cast<const Bytes*>(v)->size(); }};
+}
+
+// ---- birth ------------------------------------------------------------------------------------------
+
+Result<Endpoint*> Endpoint::of_process() {
+  auto link = KeeperLink::of_process();
+  if (!link) return failure(std::move(link));
+  const std::lock_guard lock{endpoints().making};
+  if (!endpoints().endpoint || endpoints().of != *link) {
+    auto file = ReaderFile::create((*link)->take_reader_file().get(), (*link)->attached().slots);
+    if (!file) return failure(std::move(file));
+    endpoints().endpoint.reset(new Endpoint{**link, std::move(*file)});
+    endpoints().of = *link;
+    endpoints().endpoint->catch_up();  // the first question also tells the keeper that the file is sealed
+  }
+  return endpoints().endpoint.get();
+}
+
+TimePoint Endpoint::default_deadline() const { return deadline_in(patience_); }
+
+void Endpoint::set_resume_points(std::map<std::uint64_t, std::uint64_t> offset_by_lane) {
+  resume_ = std::move(offset_by_lane);
+  for (auto& [key, chain] : in_)
+    for (const auto& lane : chain)
+      if (const auto at = resume_.find(lane->reader->spec().id); at != resume_.end()) lane->reader->resume_at(at->second);
+}
+
+void Endpoint::capture(Capture to, void* context) noexcept {
+  capture_ = to;
+  capture_context_ = context;
+}
+
+// ---- news from the keeper ---------------------------------------------------------------------------
+
+void Endpoint::catch_up() {
+  while (link_->notices() != seen_notices_) {
+    seen_notices_ = link_->notices();
+    for (;;) {
+      auto pulled = link_->ask<control::Change>(control::Pull{});
+      if (!pulled || pulled->record.kind == control::ChangeKind::none) break;
+      learn(pulled->record, std::move(pulled->descriptors));
+    }
+  }
+}
+
+void Endpoint::learn(control::Change change, std::vector<OwnedFd> descriptors) {
+  using control::ChangeKind;
+  switch (change.kind) {
+    case ChangeKind::none: return;
+    case ChangeKind::stop: stop_ = true; return;
+    case ChangeKind::lane_added: return learn_lane(change, std::move(descriptors));
+    case ChangeKind::lane_final:
+      for (auto& [key, chain] : in_)
+        for (const auto& lane : chain)
+          if (lane->reader && lane->reader->spec().id == change.lane.id) lane->final = true;
+      return;
+    case ChangeKind::reader_changed: {
+      const auto at = out_.find({change.peer, change.lane_class});
+      if (at == out_.end() || !at->second.writer || descriptors.size() != 1) return;
+      auto view = ReaderView::create(descriptors.front().get(), change.slots);
+      if (!view) return log(LogLevel::error, view.error().text);
+      at->second.writer->attach_reader(std::make_shared<const ReaderView>(std::move(*view)), at->second.bell.get());
+      return;
+    }
+    case ChangeKind::role_ended: {
+      OutLane& lane = out_[{change.peer, change.lane_class}];
+      lane.ended = true;
+      lane.reason = change.reason.value();
+      return;
+    }
+  }
+}
+
+void Endpoint::learn_lane(const control::Change& change, std::vector<OwnedFd> descriptors) {
+  if (descriptors.size() != 2 || change.lane.slot >= link_->attached().slots) return;
+  auto lane = std::make_unique<InLane>();
+  lane->from = change.peer;
+  lane->lane_class = change.lane_class;
+  lane->epoch = change.epoch;
+  lane->final = change.final;
+  lane->sender_bell = std::move(descriptors[1]);
+  auto reader = LaneReader::create(descriptors[0].get(), change.lane, file_.slot(change.lane.slot), lane->sender_bell.get());
+  if (!reader) return log(LogLevel::error, "a lane cannot be read: " + reader.error().text);
+  if (const auto at = resume_.find(change.lane.id); at != resume_.end()) reader->resume_at(at->second);
+  lane->reader = std::move(*reader);
+  const Key key{lane->from, lane->lane_class};
+  auto chain = std::ranges::find(in_, key, [](const auto& one) { return one.first; });
+  if (chain == in_.end()) chain = in_.emplace(in_.end(), key, std::vector<std::unique_ptr<InLane>>{});
+  const auto behind = std::ranges::find_if(chain->second, [&](const auto& other) { return other->epoch > lane->epoch; });
+  chain->second.insert(behind, std::move(lane));
+}
+
+// ---- taking ---------------------------------------------------------------------------------------------
+
+/// Gives back the lanes at the front that are empty and stay so: then the next epoch's frames are next in order.
+void Endpoint::drop_drained(std::vector<std::unique_ptr<InLane>>& chain) {
+  while (!chain.empty() && chain.front()->final && (chain.front()->broken || !chain.front()->reader->pending())) {
+    const std::uint64_t id = chain.front()->reader->spec().id;
+    chain.front()->reader->settle();
+    chain.erase(chain.begin());
+    [[maybe_unused]] const auto told = link_->tell(control::Drained{.lane = id});
+  }
+}
+
+Endpoint::InLane* Endpoint::next_mail() {
+  catch_up();
+  for (std::size_t i = 0; i < in_.size(); ++i) {
+    auto& [key, chain] = in_[(turn_ + i) % in_.size()];
+    if (key.second != LaneClass::mail || chain.empty()) continue;
+    if (chain.front()->final) drop_drained(chain);
+    if (chain.empty() || chain.front()->broken || !chain.front()->reader->pending()) continue;
+    turn_ = (turn_ + i + 1) % in_.size();
+    return chain.front().get();
+  }
+  return nullptr;
+}
+
+void Endpoint::sleep_for_room() {
+  if (!has_news()) [[maybe_unused]] const auto woken = link_->wait_bell(never);
+}
+
+void Endpoint::sleep(TimePoint deadline) {
+  const auto something = [&] {
+    if (has_news()) return true;
+    return std::ranges::any_of(in_, [](const auto& one) {
+      return one.first.second == LaneClass::mail && !one.second.empty() && !one.second.front()->broken &&
+             (one.second.front()->reader->pending() || one.second.front()->final);
+    });
+  };
+  const auto now = static_cast<std::uint64_t>(Clock::now().time_since_epoch().count());
+  if (has_cores_to_spare() && now >= spin_until_allowed_) {
+    const long switches = involuntary_switches();
+    const TimePoint until = deadline_in(spin_for);
+    while (Clock::now() < until)
+      if (something()) return;
+    if (involuntary_switches() != switches) spin_until_allowed_ = now + static_cast<std::uint64_t>(Duration{no_spin_after_switch}.count());
+  }
+  file_.announce_sleep();
+  if (!something()) [[maybe_unused]] const auto woken = link_->wait_bell(deadline);
+  file_.end_sleep();
+}
+
+// ---- sending ----------------------------------------------------------------------------------------------
+
+Result<void> Endpoint::connect(const Address& to, OutLane& lane, std::size_t bytes) {
+  const control::Connect request{.lane_class = to.lane_class, .to = to.to, .payload_bytes = bytes, .replaces = lane.writer ? lane.writer->spec().id : 0};
+  auto answer = link_->ask<control::Connection>(request);
+  if (!answer) return failure(std::move(answer));
+  const control::Connection& made = answer->record;
+  switch (made.outcome) {
+    case control::ConnectOutcome::made: break;
+    case control::ConnectOutcome::later: return failure(ErrorKind::full, std::string{made.reason.detail.view()});
+    case control::ConnectOutcome::exhausted: return failure(ErrorKind::exhausted, std::string{made.reason.detail.view()});
+    case control::ConnectOutcome::closed: return tl::unexpected<Error>{role_has_ended(made.reason.value())};
+  }
+  if (answer->descriptors.size() < 2) return failure(ErrorKind::malformed, "connect: an answer without its descriptors");
+  auto writer = LaneWriter::create(answer->descriptors[0].get(), made.lane);
+  if (!writer) return failure(std::move(writer));
+  lane.bell = std::move(answer->descriptors[1]);
+  if (answer->descriptors.size() == 3) {
+    auto view = ReaderView::create(answer->descriptors[2].get(), made.slots);
+    if (!view) return failure(std::move(view));
+    writer->attach_reader(std::make_shared<const ReaderView>(std::move(*view)), lane.bell.get());
+  }
+  lane.writer = std::move(*writer);
+  return link_->tell(control::Connected{.lane = made.lane.id});
+}
+
+/// The lane to a role, made at first contact; nothing is waited for.
+Result<Endpoint::OutLane*> Endpoint::out_lane(const Address& to, std::size_t bytes) {
+  const Key key{to.to, to.lane_class};
+  if (last_lane_ == nullptr || last_key_ != key) {
+    last_lane_ = &out_[key];
+    last_key_ = key;
+  }
+  OutLane& lane = *last_lane_;
+  if (std::exchange(lane.ended, false)) lane.writer.reset();  // ask the keeper again: the role may have been added anew
+  if (!lane.writer || lane.writer->payload_bytes_max() < bytes)
+    if (auto connected = connect(to, lane, bytes); !connected) return failure(std::move(connected));
+  return &lane;
+}
+
+/// Sleeps until there may be room, or the keeper has news, or the deadline has passed (`full`).
+Result<void> Endpoint::wait_for_room(OutLane& lane, std::size_t bytes, TimePoint deadline) {
+  if (lane.writer) {
+    lane.writer->announce_wait();
+    auto room = lane.writer->reserve(bytes);
+    if (!room || !room->empty()) {
+      lane.writer->end_wait();
+      return {};
+    }
+  }
+  const auto woken = link_->notices() != seen_notices_ ? KeeperLink::Woken::rung : link_->wait_bell(deadline);
+  if (lane.writer) lane.writer->end_wait();
+  if (woken == KeeperLink::Woken::keeper_gone) return tl::unexpected<Error>{keeper_is_gone()};
+  if (woken == KeeperLink::Woken::deadline) return failure(ErrorKind::full, "send: the receiver's mailbox stayed full");
+  return {};
+}
+
+Result<std::span<std::byte>> Endpoint::room_for(const Address& to, std::size_t bytes, TimePoint deadline) {
+  lane::Progress& progress = file_.page().progress;
+  const auto restore = progress.activity.exchange(static_cast<std::uint32_t>(lane::Activity::parked), std::memory_order_relaxed);
+  const auto done = [&](Result<std::span<std::byte>> result) {
+    progress.activity.store(restore, std::memory_order_relaxed);
+    return result;
+  };
+  for (;;) {
+    catch_up();
+    auto lane = out_lane(to, bytes);
+    if (!lane && lane.error().kind != ErrorKind::full) return done(failure(std::move(lane)));
+    OutLane& current = *last_lane_;
+    if (lane) {
+      auto room = current.writer->reserve(bytes);
+      if (!room || !room->empty()) return done(std::move(room));
+      const bool may_grow = current.writer->spec().capacity < busy_capacity_max;
+      if (may_grow && connect(to, current, current.writer->payload_bytes_max() + 1)) continue;
+    }
+    if (auto waited = wait_for_room(current, bytes, deadline); !waited) return done(failure(std::move(waited)));
+  }
+}
+
+Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, TimePoint deadline) {
+  if (to.to == 0) return failure(ErrorKind::closed, "send: an empty Ref names nobody");
+  if (link_->notices() != seen_notices_) catch_up();
+  auto lane = out_lane(to, prefix.size());
+  if (!lane && lane.error().kind != ErrorKind::full) return failure(std::move(lane));
+  Result<std::span<std::byte>> room{};
+  if (lane) room = (*lane)->writer->reserve(prefix.size() + 1);
+  if (!room) return failure(std::move(room));
+  for (bool knows_size = false;; knows_size = true) {
+    if (!room->empty()) {
+      auto encoded = payload.encode(payload.value, room->subspan(prefix.size()));
+      if (encoded) {
+        std::ranges::copy(prefix, room->begin());
+        return last_lane_->writer->publish(info, prefix.size() + *encoded);
+      }
+      if (encoded.error().kind != ErrorKind::full || knows_size) return failure(std::move(encoded));
+    }
+    const std::size_t bytes = prefix.size() + std::max<std::size_t>(payload.size(payload.value), 1);
+    if (bytes > lane::frame_bytes_max - sizeof(lane::FrameHeader))
+      return failure(ErrorKind::invalid, "send: a message of " + std::to_string(bytes) + " bytes; at most " +
+                                             std::to_string(lane::frame_bytes_max - sizeof(lane::FrameHeader)) + " may travel at once");
+    room = room_for(to, bytes, deadline);
+    if (!room) return failure(std::move(room));
+  }
+}
+
+Result<std::uint64_t> Endpoint::post(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, TimePoint deadline) {
+  const std::lock_guard lock{using_};
+  if (capture_ != nullptr && to.to != 0) {
+    Letter letter{to.to, static_cast<std::uint32_t>(to.lane_class), info.type, info.sequence, std::vector<std::uint8_t>(prefix.size() + payload.size(payload.value))};
+    const auto bytes = std::as_writable_bytes(std::span{letter.bytes});
+    std::ranges::copy(prefix, bytes.begin());
+    if (auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size())); !encoded) return failure(std::move(encoded));
+    auto kept = capture_(capture_context_, std::move(letter));
+    if (!kept) return failure(std::move(kept));
+    return 0;
+  }
+  return post_locked(to, info, prefix, payload, deadline);
+}
+
+bool Endpoint::try_deliver(const Letter& letter) {
+  const std::lock_guard lock{using_};
+  const Address to{letter.to, static_cast<LaneClass>(letter.lane_class)};
+  const std::span<const std::byte> bytes = std::as_bytes(std::span{letter.bytes});
+  if (link_->notices() != seen_notices_) catch_up();
+  auto lane = out_lane(to, bytes.size());
+  if (!lane) return lane.error().kind != ErrorKind::full;  // nobody is there any more: as with any send
+  const std::size_t wanted = std::max<std::size_t>(bytes.size(), 1);
+  (*lane)->writer->end_wait();
+  auto room = (*lane)->writer->reserve(wanted);
+  const bool may_grow = (*lane)->writer->spec().capacity < busy_capacity_max;
+  if (room && room->empty() && may_grow && connect(to, **lane, (*lane)->writer->payload_bytes_max() + 1)) room = (*lane)->writer->reserve(wanted);
+  if (room && room->empty()) {
+    (*lane)->writer->announce_wait();
+    room = (*lane)->writer->reserve(wanted);
+    if (room && room->empty()) return to.lane_class == LaneClass::reply;  // a reply never waits
+    (*lane)->writer->end_wait();
+  }
+  if (!room) return true;
+  std::ranges::copy(bytes, room->begin());
+  (*lane)->writer->publish({letter.type, letter.sequence}, bytes.size());
+  return true;
+}
+
+// ---- asking -----------------------------------------------------------------------------------------------
+
+bool Endpoint::reply_pending() const {
+  return std::ranges::any_of(in_, [](const auto& one) {
+    return one.first.second == LaneClass::reply && !one.second.empty() && !one.second.front()->broken && one.second.front()->reader->pending();
+  });
+}
+
+/// Takes every reply there is: the one to `token`, and late ones, which meet nobody.
+void Endpoint::take_replies(std::uint64_t token, std::optional<ReplyBytes>& found) {
+  for (auto& [key, chain] : in_) {
+    if (key.second != LaneClass::reply) continue;
+    for (drop_drained(chain); !chain.empty() && !chain.front()->broken && chain.front()->reader->pending(); drop_drained(chain)) {
+      LaneReader& reader = *chain.front()->reader;
+      auto frame = reader.peek(reply_buffer_);
+      if (!frame) {
+        log(LogLevel::error, frame.error().text);
+        chain.front()->broken = true;
+        break;
+      }
+      const auto reply = control::read<envelope::Reply>(frame->payload);
+      if (reply && reply->token == token && envelope::kind_of(frame->info.sequence) == envelope::Kind::reply)
+        found = ReplyBytes{reply->outcome, {frame->payload.begin() + sizeof *reply, frame->payload.end()}};
+      reader.acknowledge(*frame);
+    }
+    if (!chain.empty() && !chain.front()->broken) chain.front()->reader->settle();
+  }
+}
+
+Error Endpoint::down(const OutLane& lane, std::uint64_t offset) const {
+  const bool begun = lane.writer && (lane.writer->head() > offset || (lane.writer->attempt() >> lane::attempts_bits == offset && (lane.writer->attempt() & lane::attempts_mask) != 0));
+  return {ErrorKind::down, 0, "ask: the receiver has ended (" + to_string(lane.reason) + "); its handler had " + (begun ? "begun" : "not begun")};
+}
+
+Result<Endpoint::ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const Payload& payload, TimePoint deadline) {
+  const std::lock_guard lock{using_};
+  std::optional<ReplyBytes> found;
+  const std::uint64_t token = next_token_++ | std::uint64_t{link_->attached().incarnation} << 40U;
+  take_replies(token, found);  // late ones make room for this one's
+  const envelope::Question question{deadline.time_since_epoch().count(), token};
+  auto offset = post_locked({to, LaneClass::mail}, {type, envelope::sequence(envelope::Kind::question, 0)}, control::bytes_of(question), payload, deadline);
+  if (!offset) {
+    if (offset.error().kind == ErrorKind::closed) offset.error().kind = ErrorKind::down;
+    return failure(std::move(offset));
+  }
+  const OutLane& lane = out_.at({to, LaneClass::mail});
+  for (;;) {
+    catch_up();
+    take_replies(token, found);
+    if (found) return std::move(*found);
+    if (lane.ended) return tl::unexpected<Error>{down(lane, *offset)};
+    if (Clock::now() >= deadline) return failure(ErrorKind::timed_out, "ask: no reply within its deadline");
+    file_.announce_sleep();
+    auto woken = KeeperLink::Woken::rung;
+    if (!reply_pending() && link_->notices() == seen_notices_) woken = link_->wait_bell(deadline);
+    file_.end_sleep();
+    if (woken == KeeperLink::Woken::keeper_gone) return tl::unexpected<Error>{keeper_is_gone()};
+  }
+}
+
+}  // namespace troupe::detail

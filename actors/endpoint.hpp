@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Internal. A process's mailbox and its ways to others.
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <troupe/runtime/keeper_link.hpp>
+#include <troupe/transport/codec.hpp>
+#include <troupe/transport/envelope.hpp>
+#include <troupe/transport/lane.hpp>
+#include <unordered_map>
+#include <vector>
+
+namespace troupe::detail {
+
+/// A value that can write itself into a lane. Borrowed for one call.
+struct Payload {
+  const void* value = nullptr;
+  Result<std::size_t> (*encode)(const void* value, std::span<std::byte> room) = nullptr;
+  std::size_t (*size)(const void* value) = nullptr;
+
+  template <class T>
+  static Payload of(const T& value) {
+    return {&value, [](const void* v, std::span<std::byte> room) { return troupe::encode(*static_cast<const T*>(v), room); },
+            [](const void* v) { return encoded_size(*static_cast<const T*>(v)); }};
+  }
+  /// Bytes that are encoded already.
+  static Payload raw(const std::span<const std::byte>& bytes);
+};
+
+/// Where a message goes and what it is.
+struct Address {
+  RoleId to = 0;
+  control::LaneClass lane_class = control::LaneClass::mail;
+};
+
+/// A message in an outbox: sent in effect when the state it belongs to is committed, copied to its lane after that.
+struct Letter {
+  RoleId to = 0;
+  std::uint32_t lane_class = 0;
+  std::uint64_t type = 0;
+  std::uint64_t sequence = 0;
+  std::vector<std::uint8_t> bytes{};
+};
+
+/// One process's lanes, in and out.
+///
+/// Invariant: frames are taken in order per sender and class, oldest epoch first, and a lane is given back only
+/// when it is empty and can get no more. One per process. Sending and asking: any thread, they take turns.
+/// Taking: the actor loop's thread only.
+class Endpoint {
+ public:
+  [[nodiscard]] static Result<Endpoint*> of_process();
+
+  /// Encodes straight into the receiver's lane; returns the frame's offset. `closed` for a role that has ended or
+  /// never was, `full` at the deadline, `exhausted` where a limit stands in the way, `invalid` for a value that is too large.
+  [[nodiscard]] Result<std::uint64_t> post(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, TimePoint deadline);
+
+  struct ReplyBytes {
+    std::uint32_t outcome = 0;
+    std::vector<std::byte> bytes{};
+  };
+  /// Posts a question and waits for its reply, over restarts of the receiver. Errors beyond post's: `timed_out`, and
+  /// `down` when the role has ended; the text says whether its handler had begun.
+  [[nodiscard]] Result<ReplyBytes> ask(RoleId to, std::uint64_t type, const Payload& payload, TimePoint deadline);
+
+  /// While set, mail goes there instead of to the lanes.
+  using Capture = Result<void> (*)(void* context, Letter&& letter);
+  void capture(Capture to, void* context) noexcept;
+  /// Deadline of a send that names none.
+  [[nodiscard]] TimePoint default_deadline() const;
+  void set_default_patience(Duration patience) noexcept { patience_ = patience; }
+
+  // ---- taking: the actor loop's thread
+
+  struct InLane {
+    RoleId from = 0;
+    control::LaneClass lane_class = control::LaneClass::mail;
+    std::uint64_t epoch = 0;
+    bool final = false;
+    bool broken = false;
+    OwnedFd sender_bell{};
+    std::optional<LaneReader> reader{};
+  };
+  /// The next lane with mail, in turn; none if all are empty. Valid until the next call.
+  [[nodiscard]] InLane* next_mail();
+  /// Whether the keeper has asked this process to stop.
+  [[nodiscard]] bool stop_requested() const noexcept { return stop_; }
+  /// Learns what the keeper has to tell, if its word has moved.
+  void catch_up();
+  [[nodiscard]] bool has_news() const noexcept { return link_->notices() != seen_notices_; }
+  /// Sleeps until there may be mail or news.
+  void sleep(TimePoint deadline);
+  /// Sleeps until there may be room for the letter that could not be delivered, or news; mail can wait.
+  void sleep_for_room();
+  /// Copies a letter to its lane if there is room now; if not, the bell will ring when there is.
+  [[nodiscard]] bool try_deliver(const Letter& letter);
+  /// Where the last incarnation had got to, lane by lane; before anything is taken.
+  void set_resume_points(std::map<std::uint64_t, std::uint64_t> offset_by_lane);
+
+  [[nodiscard]] KeeperLink& link() noexcept { return *link_; }
+  [[nodiscard]] ReaderFile& reader_file() noexcept { return file_; }
+
+ private:
+  struct OutLane {
+    std::optional<LaneWriter> writer{};
+    OwnedFd bell{};
+    bool ended = false;
+    ExitReason reason{};
+  };
+  using Key = std::pair<RoleId, control::LaneClass>;
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const noexcept { return key.first * 2 + static_cast<std::size_t>(key.second); }
+  };
+
+  explicit Endpoint(KeeperLink& link, ReaderFile file) noexcept : link_{&link}, file_{std::move(file)} {}
+  void learn(control::Change change, std::vector<OwnedFd> descriptors);
+  void learn_lane(const control::Change& change, std::vector<OwnedFd> descriptors);
+  void drop_drained(std::vector<std::unique_ptr<InLane>>& chain);
+  Result<OutLane*> out_lane(const Address& to, std::size_t bytes);
+  Result<void> connect(const Address& to, OutLane& lane, std::size_t bytes);
+  Result<std::span<std::byte>> room_for(const Address& to, std::size_t bytes, TimePoint deadline);
+  Result<std::uint64_t> post_locked(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, TimePoint deadline);
+  Result<void> wait_for_room(OutLane& lane, std::size_t bytes, TimePoint deadline);
+  void take_replies(std::uint64_t token, std::optional<ReplyBytes>& found);
+  [[nodiscard]] bool reply_pending() const;
+  [[nodiscard]] Error down(const OutLane& lane, std::uint64_t offset) const;
+
+  KeeperLink* link_;
+  ReaderFile file_;
+  std::mutex using_;
+  std::uint64_t seen_notices_ = ~std::uint64_t{0};
+  bool stop_ = false;
+  Duration patience_ = std::chrono::seconds{5};
+  Capture capture_ = nullptr;
+  void* capture_context_ = nullptr;
+  std::unordered_map<Key, OutLane, KeyHash> out_{};
+  Key last_key_{};
+  OutLane* last_lane_ = nullptr;
+  std::vector<std::pair<Key, std::vector<std::unique_ptr<InLane>>>> in_{};  ///< chains by epoch, oldest first
+  std::size_t turn_ = 0;
+  std::map<std::uint64_t, std::uint64_t> resume_{};
+  std::uint64_t next_token_ = 1;
+  std::vector<std::byte> reply_buffer_{};
+  std::uint64_t spin_until_allowed_ = 0;
+};
+
+}  // namespace troupe::detail
