@@ -45,7 +45,8 @@ TEST(ExitReason, ReadsAsASentenceForEachCause) {
       {{ExitCause::shutdown, sigkill}, "shutdown (SIGKILL)"},
       {{ExitCause::hung, sigkill}, "hung (no progress, then SIGKILL)"},
       {{ExitCause::init_failed, Exited{0}, "clone: no memory"}, "init failed: clone: no memory"},
-      {{ExitCause::init_failed, sigkill, "not ready within 30 s"}, "init failed (SIGKILL): not ready within 30 s"},
+      {{ExitCause::init_failed, sigkill, "not ready within 30 s"},
+       "init failed (SIGKILL): not ready within 30 s"},
       {{ExitCause::restart_limit, Exited{1}, "7 ends within 10 s"}, "given up: 7 ends within 10 s"},
   };
   for (const auto& row : table) EXPECT_EQ(printed(row.reason), row.sentence);
