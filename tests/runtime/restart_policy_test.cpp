@@ -59,7 +59,8 @@ TEST(RestartWindow, TheReasonOfAChildGivenUpNamesItsLastEnd) {
   EXPECT_EQ(reason.cause, ExitCause::restart_limit);
   EXPECT_EQ(reason.status, last.status);
   EXPECT_EQ(reason.detail, "7 ends within 10 s, the last: SIGSEGV: touched the void");
-  EXPECT_LE(given_up({ExitCause::failed, Exited{1}, std::string(200, 'x')}, 7, 10s).detail.size(), detail_bytes_max);
+  EXPECT_LE(given_up({ExitCause::failed, Exited{1}, std::string(200, 'x')}, 7, 10s).detail.size(),
+            detail_bytes_max);
 }
 
 TEST(Backoff, IsNoneAfterAnIncarnationThatDidWork) { EXPECT_EQ(backoff_pause(plain, 0, 0.0), 0ns); }

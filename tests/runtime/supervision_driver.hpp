@@ -42,7 +42,8 @@ class Dialogue {
 
   std::string tell(const Event& event) {
     answer_.clear();
-    for (const Action& action : step(tree, event, now)) std::visit([this](const auto& a) { hear(a); }, action);
+    for (const Action& action : step(tree, event, now))
+      std::visit([this](const auto& a) { hear(a); }, action);
     check_tree();
     return std::exchange(answer_, {});
   }
@@ -52,7 +53,8 @@ class Dialogue {
     return last_supervisor_;
   }
   ChildId child(const ChildPolicy& policy, SupervisorId supervisor, ChildId parent = 0) {
-    said = tell(AddChild{{.id = ++last_child_, .supervisor = supervisor, .parent = parent, .policy = policy}});
+    said =
+        tell(AddChild{{.id = ++last_child_, .supervisor = supervisor, .parent = parent, .policy = policy}});
     return last_child_;
   }
   /// A child that has said ready.
@@ -87,7 +89,7 @@ class Dialogue {
   /// Winds the clock on and lets what is due happen.
   std::string wait(Duration duration) {
     now += duration;
-    const std::string answer = tell(Tick{});
+    std::string answer = tell(Tick{});
     EXPECT_GT(next_deadline(tree), now) << "a keeper that waits for the past spins";
     return answer;
   }
