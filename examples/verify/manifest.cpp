@@ -289,7 +289,7 @@ void LineSplitter::add_to_tail(std::string_view piece, std::vector<Item>& items)
   }
   state_.skipping = true;
   if (!is_comment(state_.tail.empty() ? piece : state_.tail))
-    items.push_back(Malformed{name_, state_.line + 1});
+    items.emplace_back(Malformed{name_, state_.line + 1});
   state_.tail.clear();
 }
 

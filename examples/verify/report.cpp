@@ -81,6 +81,7 @@ std::string path_lines(std::string_view title, const std::vector<std::string>& p
 
 std::string malformed_lines(const std::vector<Malformed>& lines) {
   std::vector<std::string> places;
+  places.reserve(lines.size());
   for (const auto& line : lines) places.push_back(line.manifest + ":" + std::to_string(line.line));
   return path_lines("malformed lines: not in md5sum's format; try to write the list anew with md5sum",
                     places);

@@ -152,7 +152,7 @@ std::string bar_line(const Snapshot& snapshot, std::size_t columns, Colour colou
 
 std::string row_line(const Row& row, std::size_t role_columns, std::size_t columns, Colour colour) {
   const auto life = (columns >= 100 ? "incarnation " : "#") + std::to_string(row.incarnation);
-  const auto head =
+  auto head =
       clipped(padded(printable(row.role), role_columns) + "  pid " +
                   padded(row.pid > 0 ? std::to_string(row.pid) : "-", 7) + "  " +
                   padded(life, columns >= 100 ? 15 : 4) + "  " + padded(grouped(row.done) + " done", 13),
@@ -171,6 +171,7 @@ std::string row_line(const Row& row, std::size_t role_columns, std::size_t colum
 // just died, then the busiest; in their own order.
 std::vector<const Row*> chosen_rows(const std::vector<Row>& rows) {
   std::vector<const Row*> chosen;
+  chosen.reserve(rows.size());
   for (const auto& row : rows) chosen.push_back(&row);
   if (rows.size() <= rows_max) return chosen;
   const auto rank = [](const Row* row) {
@@ -280,6 +281,7 @@ std::vector<std::string> render(const Snapshot& snapshot, std::size_t columns, C
   std::size_t role_columns = 0;
   for (const auto* row : rows) role_columns = std::max(role_columns, columns_of(printable(row->role)));
   std::vector<std::string> lines;
+  lines.reserve(rows.size() + 3);
   for (const auto* row : rows) lines.push_back(row_line(*row, role_columns, columns, colour));
   if (const auto more = snapshot.rows.size() - rows.size(); more > 0) {
     lines.push_back(clipped("... and " + grouped(more) + " more hashers", columns));

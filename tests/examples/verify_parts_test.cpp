@@ -98,6 +98,7 @@ std::string as_text(const Item& item) {
 
 std::vector<std::string> as_texts(const std::vector<Item>& items) {
   std::vector<std::string> texts;
+  texts.reserve(items.size());
   for (const auto& item : items) texts.push_back(as_text(item));
   return texts;
 }
@@ -317,7 +318,9 @@ TEST(Manifest, RefusesALineThatIsTooLongAndReadsOn) {
   for (const auto& [line, accepted] : long_lines()) {
     const Folder folder;
     const auto after = hex_of_x + "  after\n";
-    const auto text = hex_of_x + "  a\n" + line + "\n" + after + "#" + line + "\n" + after + line;
+    std::string text = hex_of_x;
+    text.append("  a\n").append(line).append("\n").append(after);
+    text.append("#").append(line).append("\n").append(after).append(line);
     const auto items = read_all({folder.write("list", text)});
     LineSplitter splitter{"list"};
     auto fed = splitter.feed(text);
@@ -528,6 +531,9 @@ TEST(FileCheck, TellsMissingFromUnreadable) {
   EXPECT_EQ(verdict_on(folder, "file/below"), Verdict::missing);
   EXPECT_EQ(verdict_on(folder, "loop"), Verdict::unreadable);
   EXPECT_EQ(verdict_on(folder, "folder"), Verdict::unreadable);
+  ASSERT_EQ(::chmod(folder.write("secret", "x").c_str(), 0), 0);
+  const auto read_by_root = ::geteuid() == 0 ? Verdict::ok : Verdict::unreadable;
+  EXPECT_EQ(verdict_on(folder, "secret", digest_of("x")), read_by_root);
   EXPECT_EQ(verdict_on(folder, std::string(5000, 'n')), Verdict::unreadable);
 }
 
@@ -537,13 +543,6 @@ TEST(FileCheck, NeverWaitsAtAFifoOrADevice) {
   EXPECT_EQ(verdict_on(folder, "fifo"), Verdict::unreadable);
   EXPECT_EQ(verdict_on(folder, "/dev/null", digest_of("")), Verdict::unreadable);
   EXPECT_EQ(verdict_on(folder, "/dev/tty"), Verdict::unreadable);
-}
-
-TEST(FileCheck, FindsAFileItMayNotReadUnreadable) {
-  if (::geteuid() == 0) GTEST_SKIP() << "root may read everything";
-  const Folder folder;
-  ASSERT_EQ(::chmod(folder.write("file", "x").c_str(), 0), 0);
-  EXPECT_EQ(verdict_on(folder, "file", digest_of("x")), Verdict::unreadable);
 }
 
 TEST(FileCheck, NeedsAFolderAsRoot) {
@@ -577,7 +576,7 @@ TEST(Judge, AgreesWithUsOnTrickyLists) {
   folder.write("t", "y");
   for (const std::string end : {"\n", "\r\n"}) {
     const auto list =
-        folder.write("list", joined(tricky_lines(), end) + hex_of_x + "  t" + end + hex_of_x + "  a");
+        folder.write("list", joined(tricky_lines(), end) + joined({hex_of_x + "  t", hex_of_x + "  a"}, end));
     const auto ours = our_verdicts(folder, list);
     const auto judgement = judged(folder, list, ours).value();
     EXPECT_TRUE(judgement.agrees()) << judgement.disagreements.front().path;
@@ -629,7 +628,8 @@ TEST(Judge, TalksOverListsLongerThanAnyPipe) {
   const Folder folder;
   std::string text;
   const std::string deep = std::string(100, 'd') + "/" + std::string(100, 'e');
-  for (int i = 0; i < 20'000; ++i) text += hex_of_x + "  " + deep + std::to_string(i) + "\n";
+  for (int i = 0; i < 20'000; ++i)
+    text.append(hex_of_x).append("  ").append(deep).append(std::to_string(i)).append("\n");
   const auto list = folder.write("list", text);
   const auto judgement = judged(folder, list, std::vector<Verdict>(20'000, Verdict::missing)).value();
   EXPECT_EQ(judgement.compared, 20'000U);
@@ -642,7 +642,7 @@ TEST(Judge, AcceptsAListWithNothingInIt) {
 }
 
 std::string program(const Folder& folder, const std::string& script) {
-  const auto file = folder.write("program", "#!/bin/sh\n" + script + "\n");
+  auto file = folder.write("program", "#!/bin/sh\n" + script + "\n");
   EXPECT_EQ(::chmod(file.c_str(), 0700), 0);
   return file;
 }
@@ -654,8 +654,8 @@ TEST(Judge, SaysThatMd5sumIsNotThere) {
   const Folder folder;
   const auto list = folder.write("list", hex_of_x + "  a\n");
   const auto error = judged(folder, list, {}, {.program = "no-such-md5sum"}).error();
-  EXPECT_EQ(error.text,
-            "cannot run no-such-md5sum -c: No such file or directory; try apt-get install coreutils");
+  EXPECT_TRUE(error.text.starts_with("cannot run no-such-md5sum -c: ")) << error.text;
+  EXPECT_TRUE(error.text.ends_with("; try apt-get install coreutils")) << error.text;
   expect_no_child();
 }
 
@@ -695,6 +695,7 @@ struct Parsed {
 Parsed parsed(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "verify");
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (auto& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   std::ostringstream out;
