@@ -19,12 +19,23 @@ constexpr std::size_t length_bytes = sizeof(std::uint64_t);  ///< of the state, 
 /// Numbers of a role that was added anew are larger than all it ever used, so that nobody takes them for old ones.
 constexpr unsigned number_bits_per_child = 36;
 
+/// The process's own identity, like its keeper link.
+ActorLoop*& current_loop() {
+  static ActorLoop* loop = nullptr;
+  return loop;
+}
+
 }  // namespace
 
 ActorLoop::ActorLoop(Endpoint& endpoint, Behavior& behavior)
     : endpoint_{endpoint}, behavior_{behavior}, attempts_max_{endpoint.link().attached().attempts_max} {
   endpoint_.set_default_patience(patience_in_handler);
+  current_loop() = this;
 }
+
+ActorLoop::~ActorLoop() { current_loop() = nullptr; }
+
+ActorLoop* ActorLoop::current() noexcept { return current_loop(); }
 
 int ActorLoop::run() {
   restore().value();
@@ -158,14 +169,13 @@ bool ActorLoop::is_duplicate(Endpoint::InLane& lane, const Frame& frame) {
 void ActorLoop::dispatch(Endpoint::InLane& lane, const Frame& frame) {
   attempt_ = lane.reader->begin_attempt();
   lane_in_hand_ = &lane;
-  asker_ = 0;
+  asker_ = {};
   std::span<const std::byte> message = frame.payload;
   if (envelope::kind_of(frame.info.sequence) == envelope::Kind::question) {
     const auto question = control::read<envelope::Question>(message);
     if (!question) return set_aside(lane, frame, ErrorKind::malformed, attempt_, "a question without its header");
     if (question->deadline < Clock::now().time_since_epoch().count()) return;  // nobody waits for it any more
-    asker_ = lane.from;
-    question_token_ = question->token;
+    asker_ = {lane.from, question->token};
     message = message.subspan(sizeof *question);
   }
   if (attempts_max_ != unlimited && attempt_ > attempts_max_)
@@ -187,7 +197,7 @@ void ActorLoop::finish(Endpoint::InLane& lane, const Frame& frame) {
   if (kept_) write_down().value();
   lane.reader->acknowledge(frame);
   lane_in_hand_ = nullptr;
-  asker_ = 0;
+  asker_ = {};
   lane::Word& acknowledged = endpoint_.reader_file().page().progress.acknowledged;
   acknowledged.store(acknowledged.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   step();
@@ -207,24 +217,32 @@ void ActorLoop::set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind 
   const bool whole = file && ::pwrite(file->get(), frame.payload.data(), frame.payload.size(), 0) == static_cast<ssize_t>(frame.payload.size());
   const int fd = whole ? file->get() : -1;
   [[maybe_unused]] const auto told = endpoint_.link().tell(what, whole ? std::span<const int>{&fd, 1} : std::span<const int>{});
-  reply_error(cause, text);
+  reply_error(take_question(), cause, text);
 }
 
 // ---- replies ------------------------------------------------------------------------------------------
 
-void ActorLoop::post_reply(std::uint32_t outcome, const Payload& value) {
-  if (asker_ == 0) return;
-  const envelope::Reply header{.token = question_token_, .outcome = outcome};
-  const Address to{std::exchange(asker_, 0), LaneClass::reply};
+void ActorLoop::post_reply(const Asker& to, std::uint32_t outcome, const Payload& value) {
+  if (to.role == 0) return;
+  const envelope::Reply header{.token = to.token, .outcome = outcome};
   // A reply never waits: its asker has made room by taking every earlier one. If there is none even so, nobody is listening.
-  [[maybe_unused]] const auto posted = endpoint_.post(to, {0, envelope::sequence(envelope::Kind::reply, 0)}, control::bytes_of(header), value, Clock::now());
+  [[maybe_unused]] const auto posted = endpoint_.post({to.role, LaneClass::reply}, {0, envelope::sequence(envelope::Kind::reply, 0)},
+                                                      control::bytes_of(header), value, Clock::now());
 }
 
-void ActorLoop::reply(const Payload& value) { post_reply(0, value); }
+void ActorLoop::reply(const Asker& to, const Payload& value) { post_reply(to, 0, value); }
 
-void ActorLoop::reply_error(ErrorKind kind, std::string_view text) {
+void ActorLoop::reply_error(const Asker& to, ErrorKind kind, std::string_view text) {
   const std::span<const std::byte> bytes = std::as_bytes(std::span{text.substr(0, control::text_bytes_max)});
-  post_reply(envelope::outcome_of(kind), Payload::raw(bytes));
+  post_reply(to, envelope::outcome_of(kind), Payload::raw(bytes));
+}
+
+void send_reply(const Asker& asker, const Payload& value) {
+  if (ActorLoop* const loop = ActorLoop::current()) loop->reply(asker, value);
+}
+
+void send_reply_error(const Asker& asker, ErrorKind kind, std::string_view text) {
+  if (ActorLoop* const loop = ActorLoop::current()) loop->reply_error(asker, kind, text);
 }
 
 }  // namespace detail

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <troupe/actors/endpoint.hpp>
+#include <troupe/actors/reply.hpp>
 #include <troupe/actors/self.hpp>
 #include <troupe/transport/kept_file.hpp>
 
@@ -53,12 +54,19 @@ struct Books {
 class ActorLoop {
  public:
   ActorLoop(Endpoint& endpoint, Behavior& behavior);
+  ActorLoop(const ActorLoop&) = delete;
+  ActorLoop& operator=(const ActorLoop&) = delete;
+  ~ActorLoop();
   /// Returns the exit code: 0 when stopped.
   int run();
 
-  /// The answer to the question in hand; ignored if there is none.
-  void reply(const Payload& value);
-  void reply_error(ErrorKind kind, std::string_view text);
+  /// The actor that this process is; none in a program, and after the loop's end.
+  [[nodiscard]] static ActorLoop* current() noexcept;
+
+  /// Who asked the question in hand, if it was not taken yet: whoever takes it owes the answer.
+  [[nodiscard]] Asker take_question() noexcept { return std::exchange(asker_, {}); }
+  void reply(const Asker& to, const Payload& value);
+  void reply_error(const Asker& to, ErrorKind kind, std::string_view text);
 
  private:
   friend class troupe::Self;
@@ -71,7 +79,7 @@ class ActorLoop {
   Result<void> write_down();
   Result<void> keep(Letter&& letter);
   [[nodiscard]] bool deliver_outbox();
-  void post_reply(std::uint32_t outcome, const Payload& value);
+  void post_reply(const Asker& to, std::uint32_t outcome, const Payload& value);
   Books::Mark& mark_of(RoleId from);
   void show(lane::Activity activity, std::uint64_t type) noexcept;
   void step() noexcept;
@@ -85,8 +93,7 @@ class ActorLoop {
   std::uint32_t attempt_ = 0;
   std::uint32_t attempts_max_ = 0;
   Endpoint::InLane* lane_in_hand_ = nullptr;
-  std::uint64_t question_token_ = 0;
-  RoleId asker_ = 0;
+  Asker asker_{};
   bool ending_ = false;
   std::string failure_{};
 };

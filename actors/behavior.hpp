@@ -48,29 +48,35 @@ class TypedBehavior final : public Behavior {
   Handled one(std::span<const std::byte> bytes, Self& self) {
     const auto message = decode<M>(bytes);
     if (!message) return {Handled::Kind::malformed, message.error().text};
-    const auto run = [&]() -> decltype(auto) {
-      if constexpr (HandlesAlone<A, M>)
-        return actor_.on(*message);
-      else
-        return actor_.on(*message, self);
-    };
-    if constexpr (Question<M>)
-      answer<typename reply_of<M>::type>(run());
+    if constexpr (HandlesWithReply<A, M> && !HandlesAlone<A, M>)
+      actor_.on(*message, Reply<typename reply_of<M>::type>{loop_->take_question()});
+    else if constexpr (HandlesWithReplyAndSelf<A, M>)
+      actor_.on(*message, Reply<typename reply_of<M>::type>{loop_->take_question()}, self);
+    else if constexpr (Question<M>)
+      answer<typename reply_of<M>::type>(run(*message, self));
     else
-      run();
+      run(*message, self);
     return {};
+  }
+
+  template <class M>
+  decltype(auto) run(const M& message, Self& self) {
+    if constexpr (HandlesAlone<A, M>)
+      return actor_.on(message);
+    else
+      return actor_.on(message, self);
   }
 
   template <class R>
   void answer(const R& value) {
-    loop_->reply(Payload::of(value));
+    loop_->reply(loop_->take_question(), Payload::of(value));
   }
   template <class R>
   void answer(const Result<R>& result) {
     if (result)
-      loop_->reply(Payload::of(*result));
+      loop_->reply(loop_->take_question(), Payload::of(*result));
     else
-      loop_->reply_error(result.error().kind, result.error().text);
+      loop_->reply_error(loop_->take_question(), result.error().kind, result.error().text);
   }
 
   A& actor_;

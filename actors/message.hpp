@@ -9,6 +9,8 @@
 namespace troupe {
 
 class Self;
+template <class R>
+class Reply;
 
 /// The messages that an actor accepts: `using accepts = troupe::messages<Add, Total>;`. A list by itself is a
 /// protocol: two actors may know each other as `Ref<Protocol>`.
@@ -59,10 +61,20 @@ concept HandlesAlone = requires(A actor, OnlyMessage<M> message) { actor.on(mess
 template <class A, class M>
 concept HandlesWithSelf = requires(A actor, OnlyMessage<M> message, Self& self) { actor.on(message, self); };
 
+/// A question may be answered later, through the Reply that its handler is given.
+template <class A, class M>
+concept HandlesWithReply = Question<M> && requires(A actor, OnlyMessage<M> message, Reply<typename reply_of<M>::type> reply) { actor.on(message, std::move(reply)); };
+template <class A, class M>
+concept HandlesWithReplyAndSelf = Question<M> && requires(A actor, OnlyMessage<M> message, Reply<typename reply_of<M>::type> reply, Self& self) {
+  actor.on(message, std::move(reply), self);
+};
+template <class A, class M>
+concept Handles = HandlesAlone<A, M> || HandlesWithSelf<A, M> || HandlesWithReply<A, M> || HandlesWithReplyAndSelf<A, M>;
+
 template <class A, class M>
 consteval bool require_handler() {
-  static_assert(HandlesAlone<A, M> || HandlesWithSelf<A, M>,
-                "troupe: `accepts` names a message for which this actor has no on(const M&) or on(const M&, troupe::Self&)");
+  static_assert(Handles<A, M>, "troupe: `accepts` names a message for which this actor has no on(const M&); "
+                               "troupe::Reply<R> and troupe::Self& may follow the message");
   require_serializable<M>();
   if constexpr (Question<M>) require_serializable<typename reply_of<M>::type>();
   return true;

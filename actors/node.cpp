@@ -210,6 +210,8 @@ int Node::wait() {
   auto bell = BellWaiter::create(state_->link->bell());
   if (!bell || !bell->watch(signals.descriptor())) return 1;
   if (state_->link->keeper_descriptor() != -1 && !bell->watch(state_->link->keeper_descriptor())) return 1;
+  // From now on it ends with its last non-daemon child; until now it waited for more children.
+  if (!state_->link->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::release_supervisor, .id = id()})) return 1;
   while (!has_ended()) {
     const auto woken = bell->wait(never);
     if (woken != BellWaiter::Woken::watched) continue;

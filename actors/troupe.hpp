@@ -5,6 +5,7 @@
 #include <troupe/actors/message.hpp>
 #include <troupe/actors/node.hpp>
 #include <troupe/actors/ref.hpp>
+#include <troupe/actors/reply.hpp>
 #include <troupe/actors/self.hpp>
 #include <troupe/runtime/init.hpp>
 #include <troupe/runtime/log.hpp>

@@ -68,7 +68,7 @@ enum class Kind : std::uint32_t {
   hello, ready, failed, connected, drained, quarantine,
   // answered with one packet
   attach, connect, pull, surroundings, add_supervisor, add_child, child, list_children, stop_child, stop_supervisor,
-  signal_child, remove_child, remove_supervisor, supervisor, transitions, quarantined,
+  signal_child, remove_child, release_supervisor, remove_supervisor, supervisor, transitions, quarantined,
 };
 
 // ---- starting ------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ struct OfChild {                  ///< child, stop_child, remove_child; signal_c
   std::int32_t signal = 0;
   supervision::ChildId id = 0;
 };
-struct OfSupervisor {             ///< stop_supervisor, remove_supervisor, supervisor; list_children from `index`
+struct OfSupervisor {             ///< stop_supervisor, release_supervisor, remove_supervisor, supervisor; list_children from `index`
   Kind kind = Kind::supervisor;
   std::uint32_t index = 0;
   supervision::SupervisorId id = 0;

@@ -73,7 +73,7 @@ Result<void> Keeper::begin() {
   if (auto watched = loop_.watch(program_pidfd_.get(), [this] { ending_ = true; }); !watched) return watched;
   if (auto added = board_.add({.role = program_role, .kept_bytes = 0, .mailbox_bytes_max = 64 << 20}); !added) return added;
   if (auto started = board_.process_starting(program_role, 1); !started) return started;
-  apply(supervision::AddSupervisor{process_supervisor, 0});
+  apply(supervision::AddSupervisor{process_supervisor, 0, supervision::Lifetime::until_stopped});
   return fork_zygote();
 }
 
@@ -123,6 +123,7 @@ void Keeper::start(const supervision::Start& action) {
   Process& process = at->second;
   process.incarnation = action.incarnation;
   process.pid = 0;
+  process.owed_signal = 0;
   process.failed_text.clear();
   process.watched_steps = 0;
   process.watched_since = Clock::now();
@@ -192,9 +193,12 @@ void Keeper::ask_to_stop(supervision::ChildId id) {
     board_.ask_to_stop(at->second.role);
 }
 
+/// A process that is still being started is signalled as soon as it is known: no order is lost.
 void Keeper::signal_process(supervision::ChildId id, int number) {
   const auto at = processes_.find(id);
-  if (at == processes_.end() || !at->second.pidfd) return;
+  if (at == processes_.end()) return;
+  if (at->second.start_pending && at->second.owed_signal != SIGKILL) at->second.owed_signal = number;
+  if (!at->second.pidfd) return;
   if (number == SIGTERM) ::pidfd_send_signal(at->second.pidfd.get(), SIGCONT, nullptr, 0);
   ::pidfd_send_signal(at->second.pidfd.get(), number, nullptr, 0);
 }
@@ -276,6 +280,7 @@ void Keeper::process_known(supervision::ChildId id, int pid, OwnedFd pidfd) {
   process.pid = pid;
   process.pidfd = std::move(pidfd);
   by_pid_[pid] = id;
+  if (const int owed = std::exchange(process.owed_signal, 0); owed != 0) signal_process(id, owed);
   const auto early = std::ranges::find(early_exits_, pid, &EarlyExit::pid);
   if (early == early_exits_.end()) return;
   const ExitStatus status = early->status;

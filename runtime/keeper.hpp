@@ -65,6 +65,7 @@ class Keeper {
     int channel = -1;               ///< key into clients_
     bool start_pending = false;     ///< asked of the zygote, no answer yet
     int zygote = 0;                 ///< the one that was asked
+    int owed_signal = 0;            ///< ordered while the start was pending
     std::string failed_text{};
     std::uint64_t watched_steps = 0;
     TimePoint watched_since{};

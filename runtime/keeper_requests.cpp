@@ -150,6 +150,11 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
         apply(supervision::StopSupervisor{request.id});
         answer(client, control::Id{});
       });
+    case Kind::release_supervisor:
+      return with(control::OfSupervisor{}, [&](const auto& request) {
+        apply(supervision::SetLifetime{request.id, supervision::Lifetime::while_needed});
+        answer(client, control::Id{});
+      });
     case Kind::remove_supervisor:
       return with(control::OfSupervisor{}, [&](const auto& request) {
         remove_supervisor(request.id);
@@ -218,7 +223,7 @@ Result<control::Id> Keeper::add_surroundings(std::span<const std::byte> packet, 
 
 Result<control::Id> Keeper::add_supervisor(const Client& client) {
   const std::uint64_t id = next_id_++;
-  apply(supervision::AddSupervisor{id, client.child});
+  apply(supervision::AddSupervisor{id, client.child, supervision::Lifetime::until_stopped});
   return control::Id{id};
 }
 
