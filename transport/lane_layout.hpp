@@ -53,7 +53,13 @@ struct alignas(line_bytes) Progress {
   Word acknowledged;                       ///< frames
   Word duplicates;                         ///< frames dropped because their sequence had been seen
   Word type_in_hand;                       ///< type_id of the message whose handler runs, 0 between handlers
-  HalfWord parked;                         ///< 1 while the reader itself waits for room elsewhere
+  HalfWord activity;                       ///< an Activity
+};
+
+enum class Activity : std::uint32_t {
+  idle,     ///< nothing in hand
+  working,  ///< from taking a frame until everything it caused has been sent
+  parked,   ///< waiting for room in somebody else's lane: that one is to be judged
 };
 
 inline constexpr std::size_t note_bytes_max = 112;
