@@ -22,7 +22,7 @@ constexpr auto no_spin_after_switch = 100ms;
 struct Endpoints {
   std::mutex making;
   std::unique_ptr<Endpoint> endpoint;
-  KeeperLink* of = nullptr;
+  std::atomic<Endpoint*> present{nullptr};  ///< the same, for a look without the lock
 };
 Endpoints& endpoints() {
   static Endpoints instance;
@@ -66,17 +66,21 @@ Payload Payload::raw(const std::span<const std::byte>& bytes) {
 // ---- birth ------------------------------------------------------------------------------------------
 
 Result<Endpoint*> Endpoint::of_process() {
+  Endpoints& all = endpoints();
+  Endpoint* const present = all.present.load(std::memory_order_acquire);
+  if (present != nullptr && present->generation_ == KeeperLink::current_generation()) return present;
   auto link = KeeperLink::of_process();
   if (!link) return failure(std::move(link));
-  const std::lock_guard lock{endpoints().making};
-  if (!endpoints().endpoint || endpoints().of != *link) {
+  const std::lock_guard lock{all.making};
+  const std::uint64_t generation = KeeperLink::current_generation();
+  if (!all.endpoint || all.endpoint->generation_ != generation) {
     auto file = ReaderFile::create((*link)->take_reader_file().get(), (*link)->attached().slots);
     if (!file) return failure(std::move(file));
-    endpoints().endpoint.reset(new Endpoint{**link, std::move(*file)});
-    endpoints().of = *link;
-    endpoints().endpoint->catch_up();  // the first question also tells the keeper that the file is sealed
+    all.endpoint.reset(new Endpoint{**link, std::move(*file), generation});
+    all.endpoint->catch_up();  // the first question also tells the keeper that the file is sealed
+    all.present.store(all.endpoint.get(), std::memory_order_release);
   }
-  return endpoints().endpoint.get();
+  return all.endpoint.get();
 }
 
 TimePoint Endpoint::default_deadline() const { return deadline_in(patience_); }

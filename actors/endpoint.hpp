@@ -115,7 +115,7 @@ class Endpoint {
     std::size_t operator()(const Key& key) const noexcept { return key.first * 2 + static_cast<std::size_t>(key.second); }
   };
 
-  explicit Endpoint(KeeperLink& link, ReaderFile file) noexcept : link_{&link}, file_{std::move(file)} {}
+  Endpoint(KeeperLink& link, ReaderFile file, std::uint64_t generation) noexcept : link_{&link}, file_{std::move(file)}, generation_{generation} {}
   void learn(control::Change change, std::vector<OwnedFd> descriptors);
   void learn_lane(const control::Change& change, std::vector<OwnedFd> descriptors);
   void drop_drained(std::vector<std::unique_ptr<InLane>>& chain);
@@ -130,6 +130,7 @@ class Endpoint {
 
   KeeperLink* link_;
   ReaderFile file_;
+  std::uint64_t generation_;  ///< of the link that this belongs to
   std::mutex using_;
   std::uint64_t seen_notices_ = ~std::uint64_t{0};
   bool stop_ = false;

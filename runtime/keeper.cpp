@@ -79,8 +79,8 @@ Result<void> Keeper::begin() {
 
 void Keeper::run() {
   while (!ending_) {
-    loop_.run_once(std::min(supervision::next_deadline(tree_), next_look()));
-    judge_progress();
+    loop_.run_once(std::min(supervision::next_deadline(tree_), next_look_));
+    if (Clock::now() >= next_look_) judge_progress();
     apply(supervision::Tick{});
   }
   end_everything();
@@ -127,6 +127,7 @@ void Keeper::start(const supervision::Start& action) {
   process.failed_text.clear();
   process.watched_steps = 0;
   process.watched_since = Clock::now();
+  if (next_look_ == never) plan_next_look();
   if (auto started = start_process(process, action.id); !started) start_failed(process, action.id, started.error());
 }
 
@@ -346,12 +347,13 @@ void Keeper::finish_clears() {
 
 // ---- hung or not ------------------------------------------------------------------------------------
 
-TimePoint Keeper::next_look() const {
+/// Four looks within the shortest hung_after; none while nobody has one.
+void Keeper::plan_next_look() {
   Duration shortest = Duration::max();
   for (const auto& [id, child] : tree_.children)
     if (child.policy.hung_after > Duration::zero() && child.state != supervision::ChildState::stopped)
       shortest = std::min(shortest, child.policy.hung_after);
-  return shortest == Duration::max() ? never : deadline_in(std::max<Duration>(shortest / 4, 1ms));
+  next_look_ = shortest == Duration::max() ? never : deadline_in(std::max<Duration>(shortest / 4, 1ms));
 }
 
 /// Hung: work in hand or mail waiting, and no step for hung_after. Not while a debugger holds it, and not while
@@ -380,6 +382,7 @@ void Keeper::judge_progress() {
       hung.push_back({id, child.incarnation});
   }
   for (const supervision::Hung& one : hung) apply(one);
+  plan_next_look();
 }
 
 // ---- the end -------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ class Keeper {
   void reap();
   void process_gone(supervision::ChildId id, const ExitStatus& status);
   void judge_progress();
-  [[nodiscard]] TimePoint next_look() const;
+  void plan_next_look();
   void end_everything();
   void kill_the_rest();
 
@@ -138,13 +138,13 @@ class Keeper {
   std::deque<EarlyExit> early_exits_{};               ///< reaped before their start was answered
   std::vector<supervision::Clear> clears_{};
   std::deque<control::TransitionRecord> transitions_{};
-  std::map<supervision::ChildId, supervision::SupervisorId> supervisor_of_{};
   std::uint64_t transitions_first_ = 0;
   std::deque<QuarantineEntry> quarantine_{};
   std::uint64_t quarantine_first_ = 0;
   std::uint64_t next_id_ = 2;                         ///< of children, supervisors and surroundings alike
   std::deque<supervision::Event> events_{};
   bool applying_ = false;
+  TimePoint next_look_ = never;                       ///< when progress is judged again
   bool ending_ = false;
 };
 

@@ -32,13 +32,7 @@ Links& links() {
   return instance;
 }
 
-std::atomic<bool> forked{false};
-
-/// A plain fork's child shares sockets with its parent: whatever it said there would be taken for its parent's word.
-void refuse_after_fork() {
-  static const int registered = ::pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
-  TROUPE_ASSERT(registered == 0);
-}
+std::atomic<bool> is_fork{false};
 
 std::string all_variables() {
   std::string text;
@@ -87,13 +81,14 @@ Result<void> check_answer(std::span<const std::byte> packet, std::size_t record_
 }
 
 Result<KeeperLink*> KeeperLink::of_process() {
-  if (forked.load()) return failure(ErrorKind::refused, "keeper: a process made by fork cannot use its parent's; try troupe::Process instead of fork");
+  if (is_fork.load()) return failure(ErrorKind::refused, "keeper: a process made by fork cannot use its parent's; try troupe::Process instead of fork");
   const std::lock_guard lock{links().making};
   if (!links().link) {
     auto made = create();
     if (!made) return failure(std::move(made));
     links().link = std::move(*made);
     links().link->generation_ = ++links().generation;
+    current_generation_.store(links().generation, std::memory_order_release);
   }
   return links().link.get();
 }
@@ -101,13 +96,21 @@ Result<KeeperLink*> KeeperLink::of_process() {
 void KeeperLink::end(Duration within) {
   const std::lock_guard lock{links().making};
   if (!links().link || own_start() != nullptr) return;
+  current_generation_.store(0, std::memory_order_release);
   links().link->own_ = SocketChannel{};
   [[maybe_unused]] const bool ended = wait_readable(links().link->keeper_pidfd_.get(), deadline_in(within));
   links().link.reset();
 }
 
+/// A plain fork's child shares sockets with its parent: whatever it said there would be taken for its parent's word.
+void KeeperLink::forked() {
+  is_fork.store(true);
+  current_generation_.store(0);
+}
+
 Result<std::unique_ptr<KeeperLink>> KeeperLink::create() {
-  refuse_after_fork();
+  static const int registered = ::pthread_atfork(nullptr, nullptr, forked);
+  TROUPE_ASSERT(registered == 0);
   std::unique_ptr<KeeperLink> link{new KeeperLink};
   if (const control::Start* const start = own_start()) {
     link->keeper_pid_ = static_cast<int>(start->keeper_pid);
@@ -144,7 +147,7 @@ Result<void> KeeperLink::attach() {
 const SocketChannel& KeeperLink::channel() const noexcept { return own_ ? own_ : own_channel(); }
 
 Result<SocketChannel::Packet> KeeperLink::exchange(std::span<const std::byte> request, std::span<const int> descriptors, std::span<std::byte> answer) {
-  if (forked.load()) return failure(ErrorKind::refused, "keeper: a process made by fork cannot use its parent's");
+  if (is_fork.load()) return failure(ErrorKind::refused, "keeper: a process made by fork cannot use its parent's");
   const std::lock_guard lock{asking_};
   const TimePoint deadline = deadline_in(answer_within);
   if (auto sent = channel().send(request, descriptors, deadline); !sent) {

@@ -20,6 +20,8 @@ namespace troupe::detail {
 class KeeperLink {
  public:
   [[nodiscard]] static Result<KeeperLink*> of_process();
+  /// Number of the present link; 0 while there is none. Whoever keeps something of a link compares: one load.
+  [[nodiscard]] static std::uint64_t current_generation() noexcept { return current_generation_.load(std::memory_order_acquire); }
 
   /// Closes the program's link: the keeper stops everything in order and ends. Waits for that. For programs
   /// that want nothing left behind before they go on, and for tests. Every Ref, Process and Node of before is `closed`.
@@ -62,16 +64,19 @@ class KeeperLink {
   /// Ids of the threads that the program's static constructors start; empty: forking is sound.
   [[nodiscard]] const std::string& threads_at_start() const noexcept { return threads_at_start_; }
   [[nodiscard]] int keeper_pid() const noexcept { return keeper_pid_; }
+  /// Which link of this process it is; a later one may lie at the same address.
   /// Readable once the keeper has ended; -1 in a child, which ends with it.
   [[nodiscard]] int keeper_descriptor() const noexcept { return keeper_pidfd_.get(); }
 
  private:
   KeeperLink() = default;
+  static void forked();
   static Result<std::unique_ptr<KeeperLink>> create();
   Result<void> attach();
   [[nodiscard]] const SocketChannel& channel() const noexcept;
   [[nodiscard]] Result<SocketChannel::Packet> exchange(std::span<const std::byte> request, std::span<const int> descriptors, std::span<std::byte> answer);
 
+  static inline std::atomic<std::uint64_t> current_generation_{0};
   std::mutex asking_;
   SocketChannel own_{};       ///< the program's; a child's lies at its fixed descriptor
   OwnedFd keeper_pidfd_{};

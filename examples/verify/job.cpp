@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <csignal>
 #include <fstream>
 #include <map>
@@ -37,6 +38,14 @@ DeathKind kind_of(const troupe::ExitReason& reason) {
   if (reason.cause == troupe::ExitCause::hung) return DeathKind::hung;
   const auto* const signaled = std::get_if<troupe::Signaled>(&reason.status);
   return signaled != nullptr && signaled->number == SIGKILL ? DeathKind::killed : DeathKind::crashed;
+}
+
+/// The lister's note says how many entries it has given out.
+std::uint64_t entries_listed(const std::string& note) {
+  std::uint64_t entries = 0;
+  const std::size_t at = note.rfind(' ');
+  if (at != std::string::npos) std::from_chars(note.data() + at + 1, note.data() + note.size(), entries);
+  return entries;
 }
 
 /// What one pass came to, entry by entry.
@@ -270,6 +279,7 @@ void Job::draw(TimePoint now) {
     const std::size_t number = row.is_hasher ? std::stoul(child.name.substr(7)) : 0;
     if (row.is_hasher) row.done = number < tally_.done_by_hasher.size() ? tally_.done_by_hasher[number] : 0;
     if (child.name == "collector") row.done = counted_before_ + picture.files_done;
+    if (child.name == "lister") row.done = entries_listed(child.note);
     if (const auto at = last_death_.find(child.name); at != last_death_.end()) {
       row.death = at->second.cause;
       row.just_died = now - at->second.when < death_is_news_for;

@@ -186,10 +186,13 @@ std::vector<const Row*> chosen_rows(const std::vector<Row>& rows) {
 
 // A hasher's pid if one lives: killing it shows most.
 int pid_to_try(const std::vector<const Row*>& rows) noexcept {
+  int pid = 0;
   for (const auto* row : rows) {
-    if (row->is_hasher && row->pid > 0 && !row->just_died) return row->pid;
+    if (!row->is_hasher || row->pid == 0) continue;
+    if (!row->just_died) return row->pid;
+    pid = row->pid;  // better than none
   }
-  return 0;
+  return pid;
 }
 
 std::size_t ioctl_columns(int fd, std::size_t& rows) noexcept {
