@@ -64,7 +64,6 @@ class KeeperLink {
   /// Ids of the threads that the program's static constructors start; empty: forking is sound.
   [[nodiscard]] const std::string& threads_at_start() const noexcept { return threads_at_start_; }
   [[nodiscard]] int keeper_pid() const noexcept { return keeper_pid_; }
-  /// Which link of this process it is; a later one may lie at the same address.
   /// Readable once the keeper has ended; -1 in a child, which ends with it.
   [[nodiscard]] int keeper_descriptor() const noexcept { return keeper_pidfd_.get(); }
 
