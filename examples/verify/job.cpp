@@ -219,6 +219,7 @@ troupe::Result<void> Job::end_pass() {
                                                            std::to_string(result.entries) + "; try again when nobody installs packages");
   if (pass_ > 1 && !(result == result_))
     for (std::uint64_t id = 0; id < result.entries; ++id) unstable_ += result.verdict(id) != result_.verdict(id) ? 1 : 0;
+  entries_expected_ = result.entries;
   result_ = std::move(result);
   outcome_.malformed = std::move(listed->malformed);
   if (!listed->errors.empty()) outcome_.failure = listed->errors.front();
