@@ -14,8 +14,9 @@ using TimePoint = std::chrono::time_point<Clock, Duration>;
 /// A moment that is always in the future.
 inline constexpr TimePoint never = TimePoint::max();
 
-/// `now + within`, saturating at `never`.
+/// `now + within`, saturating at `never`; `now` for a negative time, whose sum could not be reckoned with.
 [[nodiscard]] constexpr TimePoint deadline_after(TimePoint now, Duration within) noexcept {
+  if (within < Duration::zero()) return now;
   return within > never - now ? never : now + within;
 }
 [[nodiscard]] inline TimePoint deadline_in(Duration within) noexcept {
