@@ -38,11 +38,8 @@ void Chaos::act(troupe::Node& node, troupe::TimePoint now, double fraction, std:
     ++struck_;
     last_strike_ = now;
   }
-  // Two strikes may have met one process, and a stopped one without work is not missed: strike again for those.
-  if (struck_ >= deaths_ && seen < deaths_ && now - last_strike_ > missed_after) {
-    strike(node);
-    last_strike_ = now;
-  }
+  // Two strikes may have met one process, and a stopped one without work is not missed: deal those anew.
+  if (struck_ >= deaths_ && seen < deaths_ && now - last_strike_ > missed_after) struck_ = seen;
 }
 
 bool Chaos::strike(troupe::Node& node) {
