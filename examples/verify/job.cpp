@@ -222,7 +222,10 @@ troupe::Result<void> Job::end_pass() {
   entries_expected_ = result.entries;
   result_ = std::move(result);
   outcome_.malformed = std::move(listed->malformed);
-  if (!listed->errors.empty()) outcome_.failure = listed->errors.front();
+  if (!listed->errors.empty())
+    outcome_.failure = listed->errors.front();
+  else if (result_.entries == 0)
+    outcome_.failure = options_.manifest.value_or("the package lists") + ": holds no entry to check; try a list that md5sum wrote";
   outcome_.verdicts += result_.seen.size();
   outcome_.lost += result_.entries - std::min(result_.entries, result_.seen.size());
   counted_before_ += result_.seen.size();

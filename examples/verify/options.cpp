@@ -187,7 +187,8 @@ Texts texts_of(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    throw UsageError{std::string{error.what()} + "; try verify --help"};
+    const std::string text = error.what();  // most, but not all, name the option and a colon first
+    throw UsageError{(text.find(": ") == std::string::npos ? "command line: " : "") + text + "; try verify --help"};
   }
   auto unknown = app.remaining();
   std::erase(unknown, "--");

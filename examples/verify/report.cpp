@@ -79,14 +79,6 @@ std::string path_lines(std::string_view title, const std::vector<std::string>& p
   return text;
 }
 
-std::string malformed_lines(const std::vector<Malformed>& lines) {
-  std::vector<std::string> places;
-  places.reserve(lines.size());
-  for (const auto& line : lines) places.push_back(line.manifest + ":" + std::to_string(line.line));
-  return path_lines("malformed lines: not in md5sum's format; try to write the list anew with md5sum",
-                    places);
-}
-
 std::string_view verdict_text(const std::optional<Verdict>& verdict) {
   return verdict ? to_string(*verdict) : std::string_view{"lost"};
 }
@@ -177,8 +169,17 @@ std::string card(const Outcome& outcome) {
           grouped(outcome.dropped_duplicates) + ")\n";
   if (outcome.judgement) text += judgement_lines(*outcome.judgement);
   if (!outcome.deaths.empty()) text += "deaths\n" + death_lines(outcome.deaths);
-  text += malformed_lines(outcome.malformed);
+  text += malformed_lines(outcome);
   return text + path_lines("differing", outcome.differing);
+}
+
+std::string malformed_lines(const Outcome& outcome) {
+  std::vector<std::string> places;
+  places.reserve(outcome.malformed.size());
+  for (const auto& line : outcome.malformed)
+    places.push_back(line.manifest + ":" + std::to_string(line.line));
+  return path_lines("malformed lines: not in md5sum's format; try to write the list anew with md5sum",
+                    places);
 }
 
 std::string json(const Outcome& outcome) {

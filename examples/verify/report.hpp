@@ -55,6 +55,8 @@ inline constexpr std::size_t shown_max = 20;
 [[nodiscard]] std::string headline(const Outcome& outcome);
 /// The end card: the headline and all that stands behind it. Safe on a terminal.
 [[nodiscard]] std::string card(const Outcome& outcome);
+/// Where the list is malformed, line by line; empty if nowhere. Safe on a terminal.
+[[nodiscard]] std::string malformed_lines(const Outcome& outcome);
 /// One JSON object and a newline. Paths keep every byte: control characters as \u00NN, a byte NN
 /// that is not part of UTF-8 as \udcNN, which Python's surrogateescape turns back.
 [[nodiscard]] std::string json(const Outcome& outcome);
