@@ -19,6 +19,13 @@ constexpr std::size_t length_bytes = sizeof(std::uint64_t);  ///< of the state, 
 /// Numbers of a role that was added anew are larger than all it ever used, so that nobody takes them for old ones.
 constexpr unsigned number_bits_per_child = 36;
 
+/// What a failed encoding into a slot means to whoever chose its size.
+Result<void> too_small(const Error& error, std::size_t slot_bytes) {
+  if (error.kind != ErrorKind::full) return tl::unexpected<Error>{error};
+  return failure(error.kind, "kept state: state and unsent messages take more than the " + std::to_string(slot_bytes) +
+                                 " bytes of a slot; try a larger state_bytes_max");
+}
+
 /// The process's own identity, like its keeper link.
 ActorLoop*& current_loop() {
   static ActorLoop* loop = nullptr;
@@ -90,13 +97,11 @@ Result<void> ActorLoop::restore() {
 Result<void> ActorLoop::write_down() {
   const std::span<std::byte> room = kept_->next();
   auto state = behavior_.save(room.subspan(length_bytes));
-  if (!state) return failure(std::move(state));
+  if (!state) return too_small(state.error(), room.size());
   const std::uint64_t length = *state;
   std::memcpy(room.data(), &length, length_bytes);
   auto books = encode(books_, room.subspan(length_bytes + length));
-  if (!books)
-    return failure(books.error().kind, "kept state: state and unsent messages take more than the " + std::to_string(room.size()) +
-                                           " bytes of a slot; try a larger state_bytes_max");
+  if (!books) return too_small(books.error(), room.size());
   kept_->commit(length_bytes + length + *books);
   return {};
 }
@@ -226,8 +231,10 @@ void ActorLoop::post_reply(const Asker& to, std::uint32_t outcome, const Payload
   if (to.role == 0) return;
   const envelope::Reply header{.token = to.token, .outcome = outcome};
   // A reply never waits: its asker has made room by taking every earlier one. If there is none even so, nobody is listening.
-  [[maybe_unused]] const auto posted = endpoint_.post({to.role, LaneClass::reply}, {0, envelope::sequence(envelope::Kind::reply, 0)},
-                                                      control::bytes_of(header), value, Clock::now());
+  const auto posted = endpoint_.post({to.role, LaneClass::reply}, {0, envelope::sequence(envelope::Kind::reply, 0)},
+                                     control::bytes_of(header), value, Clock::now());
+  // One that cannot travel at all is the asker's to know: nothing better will come.
+  if (!posted && posted.error().kind == ErrorKind::invalid && outcome == 0) reply_error(to, ErrorKind::invalid, posted.error().text);
 }
 
 void ActorLoop::reply(const Asker& to, const Payload& value) { post_reply(to, 0, value); }

@@ -38,7 +38,8 @@ class TypedBehavior final : public Behavior {
 
  private:
   template <class... M>
-  Handled among(messages<M...> /*accepted*/, std::uint64_t type, std::span<const std::byte> message, Self& self) {
+  Handled among(messages<M...> /*accepted*/, [[maybe_unused]] std::uint64_t type, [[maybe_unused]] std::span<const std::byte> message,
+                [[maybe_unused]] Self& self) {
     Handled handled{Handled::Kind::unknown_type, {}};
     [[maybe_unused]] const bool known = ((type == type_id<M> && (handled = one<M>(message, self), true)) || ...);
     return handled;

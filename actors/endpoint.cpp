@@ -33,6 +33,12 @@ Error role_has_ended(const ExitReason& reason) {
   return {ErrorKind::closed, 0, "send: the receiver has ended (" + to_string(reason) + ")"};
 }
 
+Result<void> check_size(std::size_t bytes) {
+  constexpr std::size_t bytes_max = lane::frame_bytes_max - sizeof(lane::FrameHeader);
+  if (bytes <= bytes_max) return {};
+  return failure(ErrorKind::invalid, "send: a message of " + std::to_string(bytes) + " bytes; at most " + std::to_string(bytes_max) + " may travel at once");
+}
+
 /// Whether another process may run while this one spins.
 bool has_cores_to_spare() {
   static const bool spare = [] {
@@ -304,9 +310,7 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
       if (encoded.error().kind != ErrorKind::full || knows_size) return failure(std::move(encoded));
     }
     const std::size_t bytes = prefix.size() + std::max<std::size_t>(payload.size(payload.value), 1);
-    if (bytes > lane::frame_bytes_max - sizeof(lane::FrameHeader))
-      return failure(ErrorKind::invalid, "send: a message of " + std::to_string(bytes) + " bytes; at most " +
-                                             std::to_string(lane::frame_bytes_max - sizeof(lane::FrameHeader)) + " may travel at once");
+    if (auto fits = check_size(bytes); !fits) return failure(std::move(fits));
     room = room_for(to, bytes, deadline);
     if (!room) return failure(std::move(room));
   }
@@ -315,7 +319,9 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
 Result<std::uint64_t> Endpoint::post(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, TimePoint deadline) {
   const std::lock_guard lock{using_};
   if (capture_ != nullptr && to.to != 0) {
-    Letter letter{to.to, static_cast<std::uint32_t>(to.lane_class), info.type, info.sequence, std::vector<std::uint8_t>(prefix.size() + payload.size(payload.value))};
+    const std::size_t size = prefix.size() + payload.size(payload.value);
+    if (auto fits = check_size(size); !fits) return failure(std::move(fits));  // later, nobody could be told
+    Letter letter{to.to, static_cast<std::uint32_t>(to.lane_class), info.type, info.sequence, std::vector<std::uint8_t>(size)};
     const auto bytes = std::as_writable_bytes(std::span{letter.bytes});
     std::ranges::copy(prefix, bytes.begin());
     if (auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size())); !encoded) return failure(std::move(encoded));

@@ -139,15 +139,15 @@ void Keeper::start_failed(Process& process, supervision::ChildId id, const Error
 }
 
 Result<control::Start> Keeper::start_record(const Process& process, supervision::ChildId id) const {
-  const auto at = surroundings_.find(process.request.surroundings);
-  if (at == surroundings_.end()) return failure(ErrorKind::invalid, "start: unknown surroundings");
+  if (!process.surroundings) return failure(ErrorKind::invalid, "start: without surroundings");
+  const control::Surroundings& around = process.surroundings->what;
   return control::Start{.incarnation = process.incarnation,
                         .child = id,
                         .entry = process.request.entry,
-                        .descriptors_soft_max = at->second.what.descriptors_soft_max,
-                        .umask = at->second.what.umask,
+                        .descriptors_soft_max = around.descriptors_soft_max,
+                        .umask = around.umask,
                         .keeper_pid = static_cast<std::uint32_t>(::getpid()),
-                        .own_environment = at->second.what.own_environment,
+                        .own_environment = around.own_environment,
                         .ready_at_entry = process.request.ready_at_entry,
                         .name = process.request.name,
                         .argument_bytes = process.request.argument_bytes};
@@ -166,7 +166,7 @@ Result<void> Keeper::start_process(Process& process, supervision::ChildId id) {
   std::ranges::copy(control::bytes_of(*start), packet.begin());
   std::ranges::copy(process.arguments, packet.begin() + sizeof *start);
   std::vector<int> descriptors;
-  for (const OwnedFd& fd : surroundings_.at(process.request.surroundings).descriptors) descriptors.push_back(fd.get());
+  for (const OwnedFd& fd : process.surroundings->descriptors) descriptors.push_back(fd.get());
 
   if (process.request.method == StartMethod::forkserver) {
     descriptors.insert(descriptors.begin(), child_end);
@@ -226,6 +226,7 @@ void Keeper::record(const supervision::Transition& action) {
 
 void Keeper::child_ended(const supervision::RoleEnded& action) {
   board_.role_ended(role_of(action.id), control::Reason{action.reason});
+  if (const auto at = processes_.find(action.id); at != processes_.end()) at->second.surroundings.reset();
   for (auto& [id, supervisor] : tree_.supervisors)
     if (supervisor.owner == action.id) board_.notify(role_of(supervisor.owner));
 }
@@ -320,7 +321,7 @@ void Keeper::process_gone(supervision::ChildId id, const ExitStatus& status) {
 }
 
 void Keeper::clear(const supervision::Clear& action) {
-  clears_.push_back(action);
+  clears_.push_back({action});
   finish_clears();
 }
 
@@ -331,11 +332,13 @@ void Keeper::finish_clears() {
   for (const auto& [pid, id] : by_pid_) known.insert(pid);
   const auto unknown = unknown_children(known);
   std::vector<supervision::Clear> done;
-  std::erase_if(clears_, [&](const supervision::Clear& clear) {
+  std::erase_if(clears_, [&](Clearing& clearing) {
+    const supervision::Clear& clear = clearing.what;
     const std::string role = role_assignment(static_cast<std::uint32_t>(::getpid()), clear.id, clear.incarnation);
     bool empty = true;
     for (const int pid : unknown) {
-      if (process_state(pid) == 'Z' || !carries_role(pid, role)) continue;
+      if (process_state(pid) == 'Z' || (!clearing.strays.contains(pid) && !carries_role(pid, role))) continue;
+      clearing.strays.insert(pid);
       empty = false;
       if (auto pidfd = open_pidfd(pid)) ::pidfd_send_signal(pidfd->get(), SIGKILL, nullptr, 0);
     }

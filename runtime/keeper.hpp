@@ -43,9 +43,12 @@ class Keeper {
   void run();
 
  private:
+  /// Held by the children that have them, and until then by the client that has said them: a pipe among the
+  /// descriptors must end for its reader with the last of those children.
   struct Surroundings {
     control::Surroundings what{};
     std::vector<OwnedFd> descriptors{};
+    bool end_is_awaited = false;  ///< by the reader of a pipe or socket
   };
   /// A process's end of the control channel.
   struct Client {
@@ -53,9 +56,11 @@ class Keeper {
     RoleId role = 0;
     supervision::ChildId child = 0;  ///< 0: the program
     Incarnation incarnation = 0;
+    std::shared_ptr<const Surroundings> surroundings{};  ///< the last that it has said
   };
   struct Process {
     control::AddChild request{};
+    std::shared_ptr<const Surroundings> surroundings{};  ///< none once it has ended
     std::vector<std::byte> arguments{};
     RoleId role = 0;
     supervision::ChildId parent = 0;
@@ -69,6 +74,11 @@ class Keeper {
     std::string failed_text{};
     std::uint64_t watched_steps = 0;
     TimePoint watched_since{};
+  };
+  /// A dead incarnation whose family is being ended. Strays are our own children, so their numbers are theirs until we reap them.
+  struct Clearing {
+    supervision::Clear what{};
+    std::set<int> strays{};  ///< that were found to be its own: what is dying cannot be asked any more
   };
   struct EarlyExit { int pid = 0; ExitStatus status{}; };
   struct QuarantineEntry { control::QuarantinedRecord record{}; supervision::SupervisorId supervisor = 0; OwnedFd payload{}; };
@@ -108,9 +118,9 @@ class Keeper {
   void refuse(const Client& client, const Error& error);
   template <class Record>
   void answer(const Client& client, const Result<Record>& result, std::span<const int> descriptors = {});
-  Result<control::Id> add_surroundings(std::span<const std::byte> packet, std::vector<OwnedFd> descriptors);
+  Result<control::Id> add_surroundings(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors);
   Result<control::Id> add_supervisor(const Client& client);
-  Result<control::Id> add_child(const Client& client, std::span<const std::byte> packet);
+  Result<control::Id> add_child(Client& client, std::span<const std::byte> packet);
   Result<control::ChildRecord> describe(supervision::ChildId id, int& pidfd) const;
   Result<control::ChildRecord> list(const control::OfSupervisor& request, int& pidfd) const;
   Result<void> signal_child(const control::OfChild& request);
@@ -134,9 +144,9 @@ class Keeper {
   std::map<supervision::ChildId, Process> processes_{};
   std::map<int, supervision::ChildId> by_pid_{};
   std::map<int, std::shared_ptr<Client>> clients_{};  ///< key: the channel's descriptor
-  std::map<std::uint64_t, Surroundings> surroundings_{};
+  std::map<std::uint64_t, std::weak_ptr<const Surroundings>> surroundings_{};
   std::deque<EarlyExit> early_exits_{};               ///< reaped before their start was answered
-  std::vector<supervision::Clear> clears_{};
+  std::vector<Clearing> clears_{};
   std::deque<control::TransitionRecord> transitions_{};
   std::uint64_t transitions_first_ = 0;
   std::deque<QuarantineEntry> quarantine_{};

@@ -211,4 +211,9 @@ Result<std::uint64_t> KeeperLink::surroundings() {
   return surroundings_id_;
 }
 
+void KeeperLink::forget_surroundings(std::uint64_t id) {
+  const std::lock_guard lock{surrounding_};
+  if (surroundings_id_ == id) surroundings_key_.clear();
+}
+
 }  // namespace troupe::detail

@@ -60,6 +60,8 @@ class KeeperLink {
 
   /// Folder, 0 to 2, umask and environment of this process as they are now, under the keeper's number for them.
   [[nodiscard]] Result<std::uint64_t> surroundings();
+  /// The keeper holds them no longer: the next call says them again.
+  void forget_surroundings(std::uint64_t id);
 
   /// Ids of the threads that the program's static constructors start; empty: forking is sound.
   [[nodiscard]] const std::string& threads_at_start() const noexcept { return threads_at_start_; }

@@ -3,6 +3,7 @@
 extern "C" {
 #include <sys/pidfd.h>
 }
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -20,6 +21,12 @@ constexpr auto answer_within = 100ms;  ///< a client has one question under way,
 constexpr std::size_t quarantine_max = 256;
 constexpr std::uint64_t mailbox_bytes_default = std::uint64_t{16} << 20U;
 constexpr RoleId made_up_role = RoleId{1} << 63U;
+
+/// Whether somebody may wait for the moment when nobody holds it any more.
+bool is_stream(const OwnedFd& fd) {
+  struct stat status {};
+  return ::fstat(fd.get(), &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
+}
 
 }  // namespace
 
@@ -117,7 +124,7 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
       const control::Change change = board_.pull(client.role, given);
       return answer(client, change, given.descriptors);
     }
-    case Kind::surroundings: return answer(client, add_surroundings(packet, std::move(descriptors)));
+    case Kind::surroundings: return answer(client, add_surroundings(client, packet, std::move(descriptors)));
     case Kind::add_supervisor: return answer(client, add_supervisor(client));
     case Kind::add_child: return answer(client, add_child(client, packet));
     case Kind::child:
@@ -212,12 +219,15 @@ RoleId Keeper::role_of(supervision::ChildId child) const {
 
 // ---- children ---------------------------------------------------------------------------------------------
 
-Result<control::Id> Keeper::add_surroundings(std::span<const std::byte> packet, std::vector<OwnedFd> descriptors) {
+Result<control::Id> Keeper::add_surroundings(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors) {
   const auto request = control::read<control::Surroundings>(packet);
   if (!request || descriptors.size() != (request->own_environment ? 5U : 4U))
     return failure(ErrorKind::malformed, "surroundings: folder, 0, 1, 2 and perhaps an environment");
   const std::uint64_t id = next_id_++;
-  surroundings_[id] = Surroundings{*request, std::move(descriptors)};
+  const bool end_is_awaited = std::ranges::any_of(descriptors, is_stream);
+  client.surroundings = std::make_shared<const Surroundings>(Surroundings{*request, std::move(descriptors), end_is_awaited});
+  std::erase_if(surroundings_, [](const auto& one) { return one.second.expired(); });
+  surroundings_[id] = client.surroundings;
   return control::Id{id};
 }
 
@@ -227,11 +237,13 @@ Result<control::Id> Keeper::add_supervisor(const Client& client) {
   return control::Id{id};
 }
 
-Result<control::Id> Keeper::add_child(const Client& client, std::span<const std::byte> packet) {
+Result<control::Id> Keeper::add_child(Client& client, std::span<const std::byte> packet) {
   const auto request = control::read<control::AddChild>(packet);
   if (!request || packet.size() != sizeof *request + request->argument_bytes || request->argument_bytes > control::start_bytes_max)
     return failure(ErrorKind::malformed, "start: a request of the wrong size");
-  if (!surroundings_.contains(request->surroundings)) return failure(ErrorKind::invalid, "start: unknown surroundings");
+  const auto held = surroundings_.find(request->surroundings);
+  const auto surroundings = held == surroundings_.end() ? nullptr : held->second.lock();
+  if (!surroundings) return control::Id{};
   if (!tree_.supervisors.contains(request->supervisor)) return failure(ErrorKind::closed, "start: its supervisor has ended");
   const supervision::ChildId id = next_id_++;
   const RoleId role = request->role != 0 ? request->role : made_up_role | id;
@@ -240,7 +252,8 @@ Result<control::Id> Keeper::add_child(const Client& client, std::span<const std:
                            .kept_bytes = request->kept_bytes,
                            .mailbox_bytes_max = request->mailbox_bytes_max != 0 ? request->mailbox_bytes_max : mailbox_bytes_default});
   if (!added) return failure(std::move(added));
-  Process process{.request = *request, .arguments = {arguments.begin(), arguments.end()}, .role = role, .parent = client.child};
+  if (client.surroundings == surroundings && surroundings->end_is_awaited) client.surroundings.reset();
+  Process process{.request = *request, .surroundings = surroundings, .arguments = {arguments.begin(), arguments.end()}, .role = role, .parent = client.child};
   processes_.emplace(id, std::move(process));
   apply(supervision::AddChild{{.id = id, .supervisor = request->supervisor, .parent = client.child, .policy = request->policy}});
   return control::Id{id};

@@ -24,6 +24,15 @@ struct Process::State {
   int pid = 0;
   OwnedFd pidfd{};
   std::optional<ExitReport> report{};
+  std::uint64_t generation = 0;  ///< of the link that it was started through
+
+  /// That link; `closed` where another one has taken its place, to whose keeper our number means somebody else.
+  [[nodiscard]] Result<KeeperLink*> link() const {
+    auto present = KeeperLink::of_process();
+    if (present && KeeperLink::current_generation() != generation)
+      return failure(ErrorKind::closed, "process " + options.name + ": its keeper was ended, and it with it");
+    return present;
+  }
 };
 
 namespace {
@@ -70,7 +79,7 @@ Process::~Process() {
   if (!state_ || state_->child == 0) return;
   // Errors cannot leave a destructor; the only one possible is the keeper's end, which has ended the process too.
   if (!state_->report) [[maybe_unused]] const auto ended = state_->options.daemon ? stop() : join();
-  if (auto link = KeeperLink::of_process())
+  if (auto link = state_->link())
     [[maybe_unused]] const auto removed = (*link)->ask<control::Id>(control::OfChild{.kind = control::Kind::remove_child, .id = state_->child});
 }
 
@@ -91,6 +100,7 @@ Result<void> Process::start() {
   auto child = detail::start_child(**link, request, state.call.arguments);
   if (!child) return failure(std::move(child));
   state.child = child->record.id;
+  state.generation = KeeperLink::current_generation();
   state.pid = child->record.pid;
   if (!child->descriptors.empty()) state.pidfd = std::move(child->descriptors.front());
   return {};
@@ -100,7 +110,7 @@ Result<ExitReport> Process::join(Duration within) {
   State& state = *state_;
   if (state.child == 0) return failure(ErrorKind::invalid, "process " + state.options.name + ": it was never started");
   if (state.report) return *state.report;
-  auto link = KeeperLink::of_process();
+  auto link = state.link();
   if (!link) return failure(std::move(link));
   control::Reason reason;
   Result<void> asked{};
@@ -123,7 +133,7 @@ Result<ExitReport> Process::join(Duration within) {
 
 Result<ExitReport> Process::stop() {
   if (state_->child == 0) return join();
-  auto link = KeeperLink::of_process();
+  auto link = state_->link();
   if (!link) return failure(std::move(link));
   auto asked = (*link)->ask<control::Id>(control::OfChild{.kind = control::Kind::stop_child, .id = state_->child});
   if (!asked) return failure(std::move(asked));
@@ -131,9 +141,9 @@ Result<ExitReport> Process::stop() {
 }
 
 Result<void> Process::signal(int number) {
-  auto link = KeeperLink::of_process();
-  if (!link) return failure(std::move(link));
   if (state_->child == 0) return failure(ErrorKind::invalid, "process " + state_->options.name + ": it was never started");
+  auto link = state_->link();
+  if (!link) return failure(std::move(link));
   auto sent = (*link)->ask<control::Id>(control::OfChild{.kind = control::Kind::signal_child, .signal = number, .id = state_->child});
   if (!sent) return failure(std::move(sent));
   return {};

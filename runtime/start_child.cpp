@@ -23,16 +23,28 @@ bool never_ran(const control::ChildRecord& record) {
   return record.state == ChildState::stopped && (record.reason.cause == ExitCause::init_failed || record.reason.cause == ExitCause::restart_limit);
 }
 
+/// The keeper may have let the surroundings go between two starts; other threads' children may end between two tries.
+Result<supervision::ChildId> add_child(KeeperLink& link, control::AddChild& request, std::span<const std::byte> arguments) {
+  constexpr int tries_max = 100;
+  for (int tries = 0; tries < tries_max; ++tries) {
+    auto surroundings = link.surroundings();
+    if (!surroundings) return failure(std::move(surroundings));
+    request.surroundings = *surroundings;
+    auto added = link.ask<control::Id>(request, arguments);
+    if (!added) return failure(std::move(added));
+    if (added->record.id != 0) return added->record.id;
+    link.forget_surroundings(*surroundings);
+  }
+  return failure(ErrorKind::refused, "start: what surrounds this process changes faster than it can be said");
+}
+
 }  // namespace
 
 Result<KeeperLink::Answered<control::ChildRecord>> start_child(KeeperLink& link, control::AddChild request, std::span<const std::byte> arguments) {
-  auto surroundings = link.surroundings();
-  if (!surroundings) return failure(std::move(surroundings));
-  request.surroundings = *surroundings;
   request.argument_bytes = static_cast<std::uint32_t>(arguments.size());
-  auto added = link.ask<control::Id>(request, arguments);
+  auto added = add_child(link, request, arguments);
   if (!added) return failure(std::move(added));
-  const control::OfChild of{.id = added->record.id};
+  const control::OfChild of{.id = *added};
 
   Result<KeeperLink::Answered<control::ChildRecord>> answer{};
   const auto settled = [&] {

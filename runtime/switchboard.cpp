@@ -259,7 +259,7 @@ Result<Switchboard::Lane*> Switchboard::make_lane(Role& sender, RoleId from, Rol
   if (undrained > undrained_epochs_max) return failure(ErrorKind::full, "lane: earlier lanes of this sender are still being drained");
   lane.spec.capacity = capacity_for(request);
   if (bytes + lane.spec.capacity > reader.spec.mailbox_bytes_max)
-    return failure(undrained > 0 ? ErrorKind::full : ErrorKind::exhausted,
+    return failure(undrained > 0 && lane.spec.capacity <= reader.spec.mailbox_bytes_max ? ErrorKind::full : ErrorKind::exhausted,
                    "lane: the reader's mailbox may hold " + std::to_string(reader.spec.mailbox_bytes_max) + " bytes; try a larger mailbox_bytes_max");
   const auto slot = std::ranges::find(reader.slot_used, false);
   if (slot == reader.slot_used.end())
