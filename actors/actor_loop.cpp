@@ -15,9 +15,11 @@ using namespace std::chrono_literals;
 using control::LaneClass;
 
 constexpr auto patience_in_handler = 1s;
+constexpr auto letter_within = 60s;
 constexpr std::size_t length_bytes = sizeof(std::uint64_t);  ///< of the state, in front of it
-/// Numbers of a role that was added anew are larger than all it ever used, so that nobody takes them for old ones.
-constexpr unsigned number_bits_per_child = 36;
+/// Numbers of a role that was added anew are larger than all it ever used, so that nobody takes them for old ones:
+/// 24 bits of the child's own number, 32 of its messages to one receiver.
+constexpr unsigned number_bits_per_child = 32;
 
 /// What a failed encoding into a slot means to whoever chose its size.
 Result<void> too_small(const Error& error, std::size_t slot_bytes) {
@@ -37,6 +39,7 @@ ActorLoop*& current_loop() {
 ActorLoop::ActorLoop(Endpoint& endpoint, Behavior& behavior)
     : endpoint_{endpoint}, behavior_{behavior}, attempts_max_{endpoint.link().attached().attempts_max} {
   endpoint_.set_default_patience(patience_in_handler);
+  endpoint_.claim();
   current_loop() = this;
 }
 
@@ -52,21 +55,47 @@ int ActorLoop::run() {
   while (!ending_ && !endpoint_.stop_requested()) {
     const bool delivered = deliver_outbox();
     show(delivered ? lane::Activity::idle : lane::Activity::parked, 0);
-    if (!delivered)
-      endpoint_.sleep_for_room();
+    if (!delivered && outbox_is_heavy())
+      wait_for_room();
     else if (Endpoint::InLane* const lane = endpoint_.next_mail())
       handle(*lane);
     else
-      endpoint_.sleep(never);
+      rest();
     endpoint_.catch_up();
   }
   if (!failure_.empty()) throw std::runtime_error{failure_};
   behavior_.stop(self_);
   if (kept_) {
     write_down().value();
-    [[maybe_unused]] const bool delivered = deliver_outbox();
+    while (!deliver_outbox()) {  // what was sent is delivered, and be it the last thing; the stop's deadline bounds it
+      show(lane::Activity::parked, 0);
+      endpoint_.sleep_for_room();
+      endpoint_.catch_up();
+    }
   }
   return 0;
+}
+
+void ActorLoop::rest() {
+  endpoint_.discard_late_replies();
+  endpoint_.sleep(never);
+}
+
+/// Two actors whose letters wait for each other would wait for ever if they took no mail meanwhile: so they do,
+/// until half of the slot is letters.
+bool ActorLoop::outbox_is_heavy() const noexcept {
+  std::size_t bytes = 0;
+  for (const Letter& letter : books_.outbox) bytes += letter.bytes.size() + sizeof(Letter);
+  return bytes > endpoint_.link().attached().kept_bytes / 2;
+}
+
+/// Every send has a deadline, a letter's is long: it was promised.
+void ActorLoop::wait_for_room() {
+  if (letter_deadline_ == never) letter_deadline_ = deadline_in(letter_within);
+  if (Clock::now() < letter_deadline_) return endpoint_.sleep_for_room(letter_deadline_);
+  log(LogLevel::error, "a message is set aside: its receiver's mailbox stayed full");
+  quarantine(books_.outbox.front(), ErrorKind::full, "the receiver's mailbox stayed full");
+  books_.outbox.erase(books_.outbox.begin());
 }
 
 // ---- kept state -------------------------------------------------------------------------------------
@@ -121,15 +150,37 @@ Result<void> ActorLoop::keep(Letter&& letter) {
 
 /// Copies committed letters to their lanes, in order. False: one waits for room, and the bell will ring.
 bool ActorLoop::deliver_outbox() {
+  if (books_.outbox.empty()) return true;
   std::size_t done = 0;
-  while (done < books_.outbox.size() && endpoint_.try_deliver(books_.outbox[done])) ++done;
+  for (; done < books_.outbox.size(); ++done) {
+    const auto delivery = endpoint_.try_deliver(books_.outbox[done]);
+    if (delivery == Endpoint::Delivery::no_room) break;
+    if (delivery == Endpoint::Delivery::impossible) quarantine(books_.outbox[done], ErrorKind::invalid, "it does not fit into its receiver's mailbox");
+  }
+  if (done != 0) letter_deadline_ = never;
   books_.outbox.erase(books_.outbox.begin(), books_.outbox.begin() + static_cast<std::ptrdiff_t>(done));
   return books_.outbox.empty();
 }
 
+/// A letter that cannot arrive goes where it can be looked at. A late reply is missed by nobody.
+void ActorLoop::quarantine(const Letter& letter, ErrorKind cause, std::string_view text) {
+  if (static_cast<LaneClass>(letter.lane_class) == LaneClass::reply) return;
+  const control::Quarantine what{.from = endpoint_.link().attached().role, .type = letter.type, .sequence = letter.sequence, .cause = cause, .text = text};
+  put_aside(what, std::as_bytes(std::span{letter.bytes}));
+}
+
+/// Marks of senders that number nothing mean something only while they have a lane here.
+void ActorLoop::prune_marks() {
+  constexpr std::size_t kept_anyway = 64;
+  if (books_.consumed.size() < kept_anyway) return;
+  std::erase_if(books_.consumed, [&](const Books::Mark& mark) { return mark.number == 0 && !endpoint_.hears(mark.from); });
+}
+
 Books::Mark& ActorLoop::mark_of(RoleId from) {
   const auto at = std::ranges::find(books_.consumed, from, &Books::Mark::from);
-  return at != books_.consumed.end() ? *at : books_.consumed.emplace_back(Books::Mark{.from = from});
+  if (at != books_.consumed.end()) return *at;
+  prune_marks();
+  return books_.consumed.emplace_back(Books::Mark{.from = from});
 }
 
 // ---- one message ------------------------------------------------------------------------------------
@@ -151,7 +202,7 @@ void ActorLoop::handle(Endpoint::InLane& lane) {
     auto frame = lane.reader->peek(buffer_);
     if (!frame) {
       log(LogLevel::error, "a sender's lane is given up: " + frame.error().text);
-      lane.broken = true;
+      endpoint_.give_up(lane);
       return;
     }
     show(lane::Activity::working, frame->info.type);
@@ -215,14 +266,18 @@ void ActorLoop::set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind 
                                  .type = frame.info.type,
                                  .sequence = frame.info.sequence,
                                  .attempts = attempts,
-                                 .bytes = static_cast<std::uint32_t>(frame.payload.size()),
                                  .cause = cause,
                                  .text = text};
-  auto file = create_memory("troupe-quarantine", std::max<std::size_t>(frame.payload.size(), 1));
-  const bool whole = file && ::pwrite(file->get(), frame.payload.data(), frame.payload.size(), 0) == static_cast<ssize_t>(frame.payload.size());
+  put_aside(what, frame.payload);
+  reply_error(take_question(), cause, text);
+}
+
+void ActorLoop::put_aside(control::Quarantine what, std::span<const std::byte> payload) {
+  what.bytes = static_cast<std::uint32_t>(payload.size());
+  auto file = create_memory("troupe-quarantine", std::max<std::size_t>(payload.size(), 1));
+  const bool whole = file && ::pwrite(file->get(), payload.data(), payload.size(), 0) == static_cast<ssize_t>(payload.size());
   const int fd = whole ? file->get() : -1;
   [[maybe_unused]] const auto told = endpoint_.link().tell(what, whole ? std::span<const int>{&fd, 1} : std::span<const int>{});
-  reply_error(take_question(), cause, text);
 }
 
 // ---- replies ------------------------------------------------------------------------------------------
@@ -232,7 +287,7 @@ void ActorLoop::post_reply(const Asker& to, std::uint32_t outcome, const Payload
   const envelope::Reply header{.token = to.token, .outcome = outcome};
   // A reply never waits: its asker has made room by taking every earlier one. If there is none even so, nobody is listening.
   const auto posted = endpoint_.post({to.role, LaneClass::reply}, {0, envelope::sequence(envelope::Kind::reply, 0)},
-                                     control::bytes_of(header), value, Clock::now());
+                                     control::bytes_of(header), value, Duration::zero());
   // One that cannot travel at all is the asker's to know: nothing better will come.
   if (!posted && posted.error().kind == ErrorKind::invalid && outcome == 0) reply_error(to, ErrorKind::invalid, posted.error().text);
 }

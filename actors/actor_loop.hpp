@@ -80,6 +80,12 @@ class ActorLoop {
   Result<void> keep(Letter&& letter);
   [[nodiscard]] bool deliver_outbox();
   void post_reply(const Asker& to, std::uint32_t outcome, const Payload& value);
+  void rest();
+  void wait_for_room();
+  [[nodiscard]] bool outbox_is_heavy() const noexcept;
+  void quarantine(const Letter& letter, ErrorKind cause, std::string_view text);
+  void put_aside(control::Quarantine what, std::span<const std::byte> payload);
+  void prune_marks();
   Books::Mark& mark_of(RoleId from);
   void show(lane::Activity activity, std::uint64_t type) noexcept;
   void step() noexcept;
@@ -94,6 +100,7 @@ class ActorLoop {
   std::uint32_t attempts_max_ = 0;
   Endpoint::InLane* lane_in_hand_ = nullptr;
   Asker asker_{};
+  TimePoint letter_deadline_ = never;  ///< of the letter at the front of a heavy outbox
   bool ending_ = false;
   std::string failure_{};
 };

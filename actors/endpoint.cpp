@@ -17,6 +17,7 @@ using control::LaneClass;
 constexpr std::uint64_t busy_capacity_max = 128 * 1024;  ///< a lane that is often full grows up to here; only large frames need more
 constexpr auto spin_for = 20us;          ///< what waking a sleeper on another core takes (docs/benchmarks.md)
 constexpr auto no_spin_after_switch = 100ms;
+constexpr auto retry_after = 20ms;       ///< where a limit stands in the way, whose end nobody announces
 
 /// The process's one endpoint. Guarded by `making`.
 struct Endpoints {
@@ -38,6 +39,20 @@ Result<void> check_size(std::size_t bytes) {
   if (bytes <= bytes_max) return {};
   return failure(ErrorKind::invalid, "send: a message of " + std::to_string(bytes) + " bytes; at most " + std::to_string(bytes_max) + " may travel at once");
 }
+
+/// Shows an activity to whoever judges this process from outside, and the one before it again at the end.
+class ShownActivity {
+ public:
+  ShownActivity(lane::Progress& progress, lane::Activity activity) noexcept
+      : progress_{progress}, before_{progress.activity.exchange(static_cast<std::uint32_t>(activity), std::memory_order_relaxed)} {}
+  ShownActivity(const ShownActivity&) = delete;
+  ShownActivity& operator=(const ShownActivity&) = delete;
+  ~ShownActivity() { progress_.activity.store(before_, std::memory_order_relaxed); }
+
+ private:
+  lane::Progress& progress_;
+  std::uint32_t before_;
+};
 
 /// Whether another process may run while this one spins.
 bool has_cores_to_spare() {
@@ -89,8 +104,6 @@ Result<Endpoint*> Endpoint::of_process() {
   return all.endpoint.get();
 }
 
-TimePoint Endpoint::default_deadline() const { return deadline_in(patience_); }
-
 void Endpoint::set_resume_points(std::map<std::uint64_t, std::uint64_t> offset_by_lane) {
   resume_ = std::move(offset_by_lane);
   for (auto& [key, chain] : in_)
@@ -105,47 +118,64 @@ void Endpoint::capture(Capture to, void* context) noexcept {
 
 // ---- news from the keeper ---------------------------------------------------------------------------
 
+/// A change that cannot be learnt now (no descriptors, no memory) is offered again: nothing the keeper says is lost.
 void Endpoint::catch_up() {
-  while (link_->notices() != seen_notices_) {
+  while (has_news()) {
     seen_notices_ = link_->notices();
-    for (;;) {
-      auto pulled = link_->ask<control::Change>(control::Pull{});
-      if (!pulled || pulled->record.kind == control::ChangeKind::none) break;
-      learn(pulled->record, std::move(pulled->descriptors));
+    retry_at_ = never;
+    for (bool took = false;; took = true) {
+      auto pulled = link_->ask<control::Change>(control::Pull{.took = took});
+      if (pulled && pulled->record.kind == control::ChangeKind::none) break;
+      auto learnt = pulled ? learn(pulled->record, std::move(pulled->descriptors)) : Result<void>{failure(std::move(pulled))};
+      if (learnt) continue;
+      if (learnt.error().kind == ErrorKind::down || learnt.error().kind == ErrorKind::refused) return;
+      log(LogLevel::warning, "news from the keeper cannot be taken yet: " + learnt.error().text);
+      retry_at_ = deadline_in(retry_after);
+      return;
     }
+    std::erase_if(in_, [](const auto& one) { return one.second.empty(); });
   }
 }
 
-void Endpoint::learn(control::Change change, std::vector<OwnedFd> descriptors) {
+Result<void> Endpoint::learn(control::Change change, std::vector<OwnedFd> descriptors) {
   using control::ChangeKind;
   switch (change.kind) {
-    case ChangeKind::none: return;
-    case ChangeKind::stop: stop_ = true; return;
+    case ChangeKind::none: return {};
+    case ChangeKind::stop: stop_ = true; return {};
     case ChangeKind::lane_added: return learn_lane(change, std::move(descriptors));
     case ChangeKind::lane_final:
       for (auto& [key, chain] : in_)
         for (const auto& lane : chain)
           if (lane->reader && lane->reader->spec().id == change.lane.id) lane->final = true;
-      return;
+      return {};
     case ChangeKind::reader_changed: {
       const auto at = out_.find({change.peer, change.lane_class});
-      if (at == out_.end() || !at->second.writer || descriptors.size() != 1) return;
+      const bool mine = at != out_.end() && at->second.writer && at->second.writer->spec().id == change.lane.id;
+      if (!mine) return {};
+      if (descriptors.size() != 1) return failure(ErrorKind::exhausted, "a reader's file has not arrived");
       auto view = ReaderView::create(descriptors.front().get(), change.slots);
-      if (!view) return log(LogLevel::error, view.error().text);
+      if (!view) return failure(std::move(view));
       at->second.writer->attach_reader(std::make_shared<const ReaderView>(std::move(*view)), at->second.bell.get());
-      return;
+      return {};
     }
     case ChangeKind::role_ended: {
       OutLane& lane = out_[{change.peer, change.lane_class}];
       lane.ended = true;
       lane.reason = change.reason.value();
-      return;
+      if (lane.writer) {
+        lane.last_head = lane.writer->head();
+        lane.last_attempt = lane.writer->attempt();
+      }
+      lane.writer.reset();
+      lane.bell.reset();
+      return {};
     }
   }
+  std::abort();
 }
 
-void Endpoint::learn_lane(const control::Change& change, std::vector<OwnedFd> descriptors) {
-  if (descriptors.size() != 2 || change.lane.slot >= link_->attached().slots) return;
+Result<void> Endpoint::learn_lane(const control::Change& change, std::vector<OwnedFd> descriptors) {
+  if (descriptors.size() != 2 || change.lane.slot >= link_->attached().slots) return failure(ErrorKind::exhausted, "a lane's file has not arrived");
   auto lane = std::make_unique<InLane>();
   lane->from = change.peer;
   lane->lane_class = change.lane_class;
@@ -153,7 +183,11 @@ void Endpoint::learn_lane(const control::Change& change, std::vector<OwnedFd> de
   lane->final = change.final;
   lane->sender_bell = std::move(descriptors[1]);
   auto reader = LaneReader::create(descriptors[0].get(), change.lane, file_.slot(change.lane.slot), lane->sender_bell.get());
-  if (!reader) return log(LogLevel::error, "a lane cannot be read: " + reader.error().text);
+  if (!reader && (reader.error().kind == ErrorKind::malformed || reader.error().kind == ErrorKind::refused)) {
+    log(LogLevel::error, "a sender's lane is given up: " + reader.error().text);
+    return link_->tell(control::Broken{.lane = change.lane.id});
+  }
+  if (!reader) return failure(std::move(reader));
   if (const auto at = resume_.find(change.lane.id); at != resume_.end()) reader->resume_at(at->second);
   lane->reader = std::move(*reader);
   const Key key{lane->from, lane->lane_class};
@@ -161,6 +195,27 @@ void Endpoint::learn_lane(const control::Change& change, std::vector<OwnedFd> de
   if (chain == in_.end()) chain = in_.emplace(in_.end(), key, std::vector<std::unique_ptr<InLane>>{});
   const auto behind = std::ranges::find_if(chain->second, [&](const auto& other) { return other->epoch > lane->epoch; });
   chain->second.insert(behind, std::move(lane));
+  return {};
+}
+
+void Endpoint::give_up(InLane& lane) {
+  lane.broken = true;
+  [[maybe_unused]] const auto told = link_->tell(control::Broken{.lane = lane.reader->spec().id});
+}
+
+void Endpoint::discard_late_replies() {
+  std::optional<ReplyBytes> nobody_waits;
+  take_replies(0, nobody_waits);
+}
+
+KeeperLink::Woken Endpoint::wait_bell(TimePoint deadline) {
+  const auto woken = link_->wait_bell(std::min(deadline, retry_at_));
+  return woken == KeeperLink::Woken::deadline && Clock::now() < deadline ? KeeperLink::Woken::rung : woken;
+}
+
+Result<void> Endpoint::check_thread() const {
+  if (owner_ == std::thread::id{} || owner_ == std::this_thread::get_id()) return {};
+  return failure(ErrorKind::refused, "send: in an actor only the thread that runs its handlers sends and asks; let it do so for the others");
 }
 
 // ---- taking ---------------------------------------------------------------------------------------------
@@ -188,8 +243,29 @@ Endpoint::InLane* Endpoint::next_mail() {
   return nullptr;
 }
 
-void Endpoint::sleep_for_room() {
-  if (!has_news()) [[maybe_unused]] const auto woken = link_->wait_bell(never);
+bool Endpoint::hears(RoleId role) const noexcept {
+  return std::ranges::any_of(in_, [&](const auto& one) { return one.first.first == role && !one.second.empty(); });
+}
+
+void Endpoint::sleep_for_room(TimePoint deadline) {
+  if (!has_news()) [[maybe_unused]] const auto woken = wait_bell(deadline);
+}
+
+/// Looks again and again for as long as waking a sleeper takes, and a while without even a look at the clock.
+/// Not where that has cost somebody else the core lately.
+template <class Predicate>
+bool Endpoint::spin_until(Predicate something) {
+  constexpr int looks_without_clock = 200;
+  if (!has_cores_to_spare()) return false;
+  for (int i = 0; i < looks_without_clock; ++i)
+    if (something()) return true;
+  if (Clock::now() < spin_allowed_at_) return false;
+  const long switches = involuntary_switches();
+  const TimePoint until = deadline_in(spin_for);
+  while (Clock::now() < until)
+    if (something()) return true;
+  if (involuntary_switches() != switches) spin_allowed_at_ = deadline_in(no_spin_after_switch);
+  return false;
 }
 
 void Endpoint::sleep(TimePoint deadline) {
@@ -200,16 +276,9 @@ void Endpoint::sleep(TimePoint deadline) {
              (one.second.front()->reader->pending() || one.second.front()->final);
     });
   };
-  const auto now = static_cast<std::uint64_t>(Clock::now().time_since_epoch().count());
-  if (has_cores_to_spare() && now >= spin_until_allowed_) {
-    const long switches = involuntary_switches();
-    const TimePoint until = deadline_in(spin_for);
-    while (Clock::now() < until)
-      if (something()) return;
-    if (involuntary_switches() != switches) spin_until_allowed_ = now + static_cast<std::uint64_t>(Duration{no_spin_after_switch}.count());
-  }
+  if (spin_until(something)) return;
   file_.announce_sleep();
-  if (!something()) [[maybe_unused]] const auto woken = link_->wait_bell(deadline);
+  if (!something()) [[maybe_unused]] const auto woken = wait_bell(deadline);
   file_.end_sleep();
 }
 
@@ -229,14 +298,16 @@ Result<void> Endpoint::connect(const Address& to, OutLane& lane, std::size_t byt
   if (answer->descriptors.size() < 2) return failure(ErrorKind::malformed, "connect: an answer without its descriptors");
   auto writer = LaneWriter::create(answer->descriptors[0].get(), made.lane);
   if (!writer) return failure(std::move(writer));
-  lane.bell = std::move(answer->descriptors[1]);
+  OwnedFd bell = std::move(answer->descriptors[1]);
   if (answer->descriptors.size() == 3) {
     auto view = ReaderView::create(answer->descriptors[2].get(), made.slots);
     if (!view) return failure(std::move(view));
-    writer->attach_reader(std::make_shared<const ReaderView>(std::move(*view)), lane.bell.get());
+    writer->attach_reader(std::make_shared<const ReaderView>(std::move(*view)), bell.get());
   }
-  lane.writer = std::move(*writer);
-  return link_->tell(control::Connected{.lane = made.lane.id});
+  if (auto told = link_->tell(control::Connected{.lane = made.lane.id}); !told) return told;
+  lane.bell = std::move(bell);
+  lane.writer = std::move(*writer);  // until now the old one was in use; from now on it gets no more frames
+  return {};
 }
 
 /// The lane to a role, made at first contact; nothing is waited for.
@@ -247,7 +318,7 @@ Result<Endpoint::OutLane*> Endpoint::out_lane(const Address& to, std::size_t byt
     last_key_ = key;
   }
   OutLane& lane = *last_lane_;
-  if (std::exchange(lane.ended, false)) lane.writer.reset();  // ask the keeper again: the role may have been added anew
+  lane.ended = false;  // ask the keeper again: the role may have been added anew
   if (!lane.writer || lane.writer->payload_bytes_max() < bytes)
     if (auto connected = connect(to, lane, bytes); !connected) return failure(std::move(connected));
   return &lane;
@@ -263,7 +334,7 @@ Result<void> Endpoint::wait_for_room(OutLane& lane, std::size_t bytes, TimePoint
       return {};
     }
   }
-  const auto woken = link_->notices() != seen_notices_ ? KeeperLink::Woken::rung : link_->wait_bell(deadline);
+  const auto woken = has_news() ? KeeperLink::Woken::rung : wait_bell(deadline);
   if (lane.writer) lane.writer->end_wait();
   if (woken == KeeperLink::Woken::keeper_gone) return tl::unexpected<Error>{keeper_is_gone()};
   if (woken == KeeperLink::Woken::deadline) return failure(ErrorKind::full, "send: the receiver's mailbox stayed full");
@@ -271,30 +342,25 @@ Result<void> Endpoint::wait_for_room(OutLane& lane, std::size_t bytes, TimePoint
 }
 
 Result<std::span<std::byte>> Endpoint::room_for(const Address& to, std::size_t bytes, TimePoint deadline) {
-  lane::Progress& progress = file_.page().progress;
-  const auto restore = progress.activity.exchange(static_cast<std::uint32_t>(lane::Activity::parked), std::memory_order_relaxed);
-  const auto done = [&](Result<std::span<std::byte>> result) {
-    progress.activity.store(restore, std::memory_order_relaxed);
-    return result;
-  };
+  const ShownActivity waiting{file_.page().progress, lane::Activity::parked};
   for (;;) {
     catch_up();
     auto lane = out_lane(to, bytes);
-    if (!lane && lane.error().kind != ErrorKind::full) return done(failure(std::move(lane)));
+    if (!lane && lane.error().kind != ErrorKind::full) return failure(std::move(lane));
     OutLane& current = *last_lane_;
     if (lane) {
       auto room = current.writer->reserve(bytes);
-      if (!room || !room->empty()) return done(std::move(room));
+      if (!room || !room->empty()) return room;
       const bool may_grow = current.writer->spec().capacity < busy_capacity_max;
       if (may_grow && connect(to, current, current.writer->payload_bytes_max() + 1)) continue;
     }
-    if (auto waited = wait_for_room(current, bytes, deadline); !waited) return done(failure(std::move(waited)));
+    if (auto waited = wait_for_room(current, bytes, deadline); !waited) return failure(std::move(waited));
   }
 }
 
-Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, TimePoint deadline) {
+Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, Duration within) {
   if (to.to == 0) return failure(ErrorKind::closed, "send: an empty Ref names nobody");
-  if (link_->notices() != seen_notices_) catch_up();
+  catch_up();
   auto lane = out_lane(to, prefix.size());
   if (!lane && lane.error().kind != ErrorKind::full) return failure(std::move(lane));
   Result<std::span<std::byte>> room{};
@@ -305,18 +371,23 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
       auto encoded = payload.encode(payload.value, room->subspan(prefix.size()));
       if (encoded) {
         std::ranges::copy(prefix, room->begin());
-        return last_lane_->writer->publish(info, prefix.size() + *encoded);
+        const std::uint64_t offset = last_lane_->writer->publish(info, prefix.size() + *encoded);
+        // The mirror image of a reader's sleep: publish, then look. A new incarnation that scanned before this frame
+        // was published has moved our notice word before it scanned; learning of it rings its bell.
+        catch_up();
+        return offset;
       }
       if (encoded.error().kind != ErrorKind::full || knows_size) return failure(std::move(encoded));
     }
     const std::size_t bytes = prefix.size() + std::max<std::size_t>(payload.size(payload.value), 1);
     if (auto fits = check_size(bytes); !fits) return failure(std::move(fits));
-    room = room_for(to, bytes, deadline);
+    room = room_for(to, bytes, deadline_in(within));  // the clock is looked at only where there is something to wait for
     if (!room) return failure(std::move(room));
   }
 }
 
-Result<std::uint64_t> Endpoint::post(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, TimePoint deadline) {
+Result<std::uint64_t> Endpoint::post(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, Duration within) {
+  if (auto allowed = check_thread(); !allowed) return failure(std::move(allowed));
   const std::lock_guard lock{using_};
   if (capture_ != nullptr && to.to != 0) {
     const std::size_t size = prefix.size() + payload.size(payload.value);
@@ -329,31 +400,43 @@ Result<std::uint64_t> Endpoint::post(const Address& to, const FrameInfo& info, s
     if (!kept) return failure(std::move(kept));
     return 0;
   }
-  return post_locked(to, info, prefix, payload, deadline);
+  return post_locked(to, info, prefix, payload, within);
 }
 
-bool Endpoint::try_deliver(const Letter& letter) {
+Endpoint::Delivery Endpoint::try_deliver(const Letter& letter) {
   const std::lock_guard lock{using_};
   const Address to{letter.to, static_cast<LaneClass>(letter.lane_class)};
   const std::span<const std::byte> bytes = std::as_bytes(std::span{letter.bytes});
-  if (link_->notices() != seen_notices_) catch_up();
-  auto lane = out_lane(to, bytes.size());
-  if (!lane) return lane.error().kind != ErrorKind::full;  // nobody is there any more: as with any send
   const std::size_t wanted = std::max<std::size_t>(bytes.size(), 1);
-  (*lane)->writer->end_wait();
-  auto room = (*lane)->writer->reserve(wanted);
-  const bool may_grow = (*lane)->writer->spec().capacity < busy_capacity_max;
-  if (room && room->empty() && may_grow && connect(to, **lane, (*lane)->writer->payload_bytes_max() + 1)) room = (*lane)->writer->reserve(wanted);
-  if (room && room->empty()) {
-    (*lane)->writer->announce_wait();
-    room = (*lane)->writer->reserve(wanted);
-    if (room && room->empty()) return to.lane_class == LaneClass::reply;  // a reply never waits
-    (*lane)->writer->end_wait();
+  const bool waits = to.lane_class == LaneClass::mail;  // a reply never does
+  catch_up();
+  auto lane = out_lane(to, wanted);
+  if (!lane) {
+    const ErrorKind kind = lane.error().kind;
+    if (kind == ErrorKind::closed || kind == ErrorKind::down) return Delivery::delivered;
+    if (kind == ErrorKind::invalid || kind == ErrorKind::malformed || !waits) return Delivery::impossible;
+    if (kind != ErrorKind::full) retry_at_ = std::min(retry_at_, deadline_in(retry_after));  // a limit: nobody rings when it is gone
+    return Delivery::no_room;
   }
-  if (!room) return true;
+  LaneWriter* writer = &*(*lane)->writer;
+  writer->end_wait();
+  auto room = writer->reserve(wanted);
+  const bool may_grow = writer->spec().capacity < busy_capacity_max;
+  if (room && room->empty() && may_grow && connect(to, **lane, writer->payload_bytes_max() + 1)) {
+    writer = &*(*lane)->writer;
+    room = writer->reserve(wanted);
+  }
+  if (room && room->empty()) {
+    writer->announce_wait();
+    room = writer->reserve(wanted);
+    if (room && room->empty()) return waits ? Delivery::no_room : Delivery::impossible;
+    writer->end_wait();
+  }
+  if (!room) return Delivery::impossible;
   std::ranges::copy(bytes, room->begin());
-  (*lane)->writer->publish({letter.type, letter.sequence}, bytes.size());
-  return true;
+  writer->publish({letter.type, letter.sequence}, bytes.size());
+  catch_up();
+  return Delivery::delivered;
 }
 
 // ---- asking -----------------------------------------------------------------------------------------------
@@ -373,7 +456,7 @@ void Endpoint::take_replies(std::uint64_t token, std::optional<ReplyBytes>& foun
       auto frame = reader.peek(reply_buffer_);
       if (!frame) {
         log(LogLevel::error, frame.error().text);
-        chain.front()->broken = true;
+        give_up(*chain.front());
         break;
       }
       const auto reply = control::read<envelope::Reply>(frame->payload);
@@ -385,32 +468,36 @@ void Endpoint::take_replies(std::uint64_t token, std::optional<ReplyBytes>& foun
   }
 }
 
-Error Endpoint::down(const OutLane& lane, std::uint64_t offset) const {
-  const bool begun = lane.writer && (lane.writer->head() > offset || (lane.writer->attempt() >> lane::attempts_bits == offset && (lane.writer->attempt() & lane::attempts_mask) != 0));
+Error Endpoint::down(const OutLane& lane, std::uint64_t offset) {
+  const bool in_hand = lane.last_attempt >> lane::attempts_bits == offset && (lane.last_attempt & lane::attempts_mask) != 0;
+  const bool begun = lane.last_head > offset || in_hand;
   return {ErrorKind::down, 0, "ask: the receiver has ended (" + to_string(lane.reason) + "); its handler had " + (begun ? "begun" : "not begun")};
 }
 
 Result<Endpoint::ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const Payload& payload, TimePoint deadline) {
+  if (auto allowed = check_thread(); !allowed) return failure(std::move(allowed));
   const std::lock_guard lock{using_};
   std::optional<ReplyBytes> found;
   const std::uint64_t token = next_token_++ | std::uint64_t{link_->attached().incarnation} << 40U;
   take_replies(token, found);  // late ones make room for this one's
   const envelope::Question question{deadline.time_since_epoch().count(), token};
-  auto offset = post_locked({to, LaneClass::mail}, {type, envelope::sequence(envelope::Kind::question, 0)}, control::bytes_of(question), payload, deadline);
+  auto offset = post_locked({to, LaneClass::mail}, {type, envelope::sequence(envelope::Kind::question, 0)}, control::bytes_of(question), payload, deadline - Clock::now());
   if (!offset) {
     if (offset.error().kind == ErrorKind::closed) offset.error().kind = ErrorKind::down;
     return failure(std::move(offset));
   }
   const OutLane& lane = out_.at({to, LaneClass::mail});
+  const ShownActivity waiting{file_.page().progress, lane::Activity::parked};
   for (;;) {
     catch_up();
     take_replies(token, found);
     if (found) return std::move(*found);
     if (lane.ended) return tl::unexpected<Error>{down(lane, *offset)};
     if (Clock::now() >= deadline) return failure(ErrorKind::timed_out, "ask: no reply within its deadline");
+    if (spin_until([&] { return reply_pending() || has_news(); })) continue;
     file_.announce_sleep();
     auto woken = KeeperLink::Woken::rung;
-    if (!reply_pending() && link_->notices() == seen_notices_) woken = link_->wait_bell(deadline);
+    if (!reply_pending() && !has_news()) woken = wait_bell(deadline);
     file_.end_sleep();
     if (woken == KeeperLink::Woken::keeper_gone) return tl::unexpected<Error>{keeper_is_gone()};
   }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <troupe/runtime/keeper_link.hpp>
 #include <troupe/transport/codec.hpp>
 #include <troupe/transport/envelope.hpp>
@@ -55,8 +56,8 @@ class Endpoint {
   [[nodiscard]] static Result<Endpoint*> of_process();
 
   /// Encodes straight into the receiver's lane; returns the frame's offset. `closed` for a role that has ended or
-  /// never was, `full` at the deadline, `exhausted` where a limit stands in the way, `invalid` for a value that is too large.
-  [[nodiscard]] Result<std::uint64_t> post(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, TimePoint deadline);
+  /// never was, `full` when there was no room `within`, `exhausted` where a limit stands in the way, `invalid` for a value that is too large.
+  [[nodiscard]] Result<std::uint64_t> post(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, Duration within);
 
   struct ReplyBytes {
     std::uint32_t outcome = 0;
@@ -69,8 +70,8 @@ class Endpoint {
   /// While set, mail goes there instead of to the lanes.
   using Capture = Result<void> (*)(void* context, Letter&& letter);
   void capture(Capture to, void* context) noexcept;
-  /// Deadline of a send that names none.
-  [[nodiscard]] TimePoint default_deadline() const;
+  /// Of a send that names no time of its own.
+  [[nodiscard]] Duration default_patience() const noexcept { return patience_; }
   void set_default_patience(Duration patience) noexcept { patience_ = patience; }
 
   // ---- taking: the actor loop's thread
@@ -90,13 +91,26 @@ class Endpoint {
   [[nodiscard]] bool stop_requested() const noexcept { return stop_; }
   /// Learns what the keeper has to tell, if its word has moved.
   void catch_up();
-  [[nodiscard]] bool has_news() const noexcept { return link_->notices() != seen_notices_; }
+  [[nodiscard]] bool has_news() const noexcept { return link_->notices() != seen_notices_ || (retry_at_ != never && Clock::now() >= retry_at_); }
   /// Sleeps until there may be mail or news.
   void sleep(TimePoint deadline);
   /// Sleeps until there may be room for the letter that could not be delivered, or news; mail can wait.
-  void sleep_for_room();
-  /// Copies a letter to its lane if there is room now; if not, the bell will ring when there is.
-  [[nodiscard]] bool try_deliver(const Letter& letter);
+  void sleep_for_room(TimePoint deadline = never);
+  /// Whether that role has a lane here.
+  [[nodiscard]] bool hears(RoleId role) const noexcept;
+  enum class Delivery {
+    delivered,  ///< or its receiver has ended: as with any send
+    no_room,    ///< the bell will ring, or sleep_for_room() ends, when it is worth another try
+    impossible, ///< it can never arrive: larger than the receiver's mailbox
+  };
+  /// Copies a letter to its lane if there is room now.
+  [[nodiscard]] Delivery try_deliver(const Letter& letter);
+  /// Replies that came after their ask had ended.
+  void discard_late_replies();
+  /// Tells the keeper that this lane's frames break the format: it is no mail any more.
+  void give_up(InLane& lane);
+  /// From now on only the calling thread sends and asks: the actor loop's. Others are `refused`.
+  void claim() noexcept { owner_ = std::this_thread::get_id(); }
   /// Where the last incarnation had got to, lane by lane; before anything is taken.
   void set_resume_points(std::map<std::uint64_t, std::uint64_t> offset_by_lane);
 
@@ -109,6 +123,8 @@ class Endpoint {
     OwnedFd bell{};
     bool ended = false;
     ExitReason reason{};
+    std::uint64_t last_head = 0;     ///< of the receiver's last incarnation, once it has ended
+    std::uint64_t last_attempt = 0;
   };
   using Key = std::pair<RoleId, control::LaneClass>;
   struct KeyHash {
@@ -116,23 +132,29 @@ class Endpoint {
   };
 
   Endpoint(KeeperLink& link, ReaderFile file, std::uint64_t generation) noexcept : link_{&link}, file_{std::move(file)}, generation_{generation} {}
-  void learn(control::Change change, std::vector<OwnedFd> descriptors);
-  void learn_lane(const control::Change& change, std::vector<OwnedFd> descriptors);
+  Result<void> learn(control::Change change, std::vector<OwnedFd> descriptors);
+  Result<void> learn_lane(const control::Change& change, std::vector<OwnedFd> descriptors);
+  [[nodiscard]] Result<void> check_thread() const;
+  [[nodiscard]] KeeperLink::Woken wait_bell(TimePoint deadline);
   void drop_drained(std::vector<std::unique_ptr<InLane>>& chain);
   Result<OutLane*> out_lane(const Address& to, std::size_t bytes);
   Result<void> connect(const Address& to, OutLane& lane, std::size_t bytes);
   Result<std::span<std::byte>> room_for(const Address& to, std::size_t bytes, TimePoint deadline);
-  Result<std::uint64_t> post_locked(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, TimePoint deadline);
+  Result<std::uint64_t> post_locked(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, Duration within);
+  template <class Predicate>
+  [[nodiscard]] bool spin_until(Predicate something);
   Result<void> wait_for_room(OutLane& lane, std::size_t bytes, TimePoint deadline);
   void take_replies(std::uint64_t token, std::optional<ReplyBytes>& found);
   [[nodiscard]] bool reply_pending() const;
-  [[nodiscard]] Error down(const OutLane& lane, std::uint64_t offset) const;
+  [[nodiscard]] static Error down(const OutLane& lane, std::uint64_t offset);
 
   KeeperLink* link_;
   ReaderFile file_;
   std::uint64_t generation_;  ///< of the link that this belongs to
   std::mutex using_;
+  std::thread::id owner_{};  ///< none: any thread
   std::uint64_t seen_notices_ = ~std::uint64_t{0};
+  TimePoint retry_at_ = never;  ///< something could not be taken from the keeper, or a lane not be made: try again then
   bool stop_ = false;
   Duration patience_ = std::chrono::seconds{5};
   Capture capture_ = nullptr;
@@ -145,7 +167,7 @@ class Endpoint {
   std::map<std::uint64_t, std::uint64_t> resume_{};
   std::uint64_t next_token_ = 1;
   std::vector<std::byte> reply_buffer_{};
-  std::uint64_t spin_until_allowed_ = 0;
+  TimePoint spin_allowed_at_{};
 };
 
 }  // namespace troupe::detail

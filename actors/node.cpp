@@ -54,8 +54,11 @@ Transition transition_of(const control::TransitionRecord& record) {
           .reason = record.reason.value()};
 }
 
+/// What was announced, but never more than there is.
 std::vector<std::byte> content_of(const OwnedFd& file, std::size_t bytes) {
-  std::vector<std::byte> content(bytes);
+  struct stat status {};
+  if (::fstat(file.get(), &status) == -1) return {};
+  std::vector<std::byte> content(std::min(bytes, static_cast<std::size_t>(status.st_size)));
   const auto got = ::pread(file.get(), content.data(), content.size(), 0);
   content.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
   return content;
@@ -196,7 +199,8 @@ Result<std::vector<Quarantined>> Node::quarantine() const {
 
 bool Node::has_ended() const {
   auto answer = state_->link->ask<control::SupervisorState>(control::OfSupervisor{.id = id()});
-  return !answer || answer->record.ended;
+  if (!answer) return answer.error().kind == ErrorKind::down || answer.error().kind == ErrorKind::closed;
+  return answer->record.ended;
 }
 
 Result<void> Node::stop() {

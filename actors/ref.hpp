@@ -33,7 +33,11 @@ namespace detail {
 /// The address of an actor of type A, or of anything that speaks the protocol A: a role, not a process,
 /// so it survives restarts. A small value that may travel inside messages. A default-constructed one names nobody.
 ///
-/// Any thread of the process may use it; the threads take turns, and an ask holds its turn until it ends.
+/// In a program any thread may use it; the threads take turns, and an ask holds its turn until it ends. In an actor
+/// only the thread that runs the handlers may.
+///
+/// From a handler of an actor that keeps state, mail leaves when the handler's state is committed; a question goes out
+/// at once, so before what the handler sent earlier.
 template <class A>
 class Ref {
  public:
@@ -53,8 +57,8 @@ class Ref {
     if constexpr (accepts<M>() && Serializable<M>) {
       auto endpoint = detail::Endpoint::of_process();
       if (!endpoint) return detail::sent(failure_of(endpoint));
-      const TimePoint deadline = options.within ? deadline_in(*options.within) : (*endpoint)->default_deadline();
-      return detail::sent((*endpoint)->post({role_}, {type_id<M>, envelope::sequence(envelope::Kind::mail, 0)}, {}, detail::Payload::of(message), deadline));
+      const Duration within = options.within.value_or((*endpoint)->default_patience());
+      return detail::sent((*endpoint)->post({role_}, {type_id<M>, envelope::sequence(envelope::Kind::mail, 0)}, {}, detail::Payload::of(message), within));
     } else {
       return Sent::closed;
     }

@@ -97,7 +97,7 @@ void place_descriptors(StartDescriptors& descriptors) {
 
 template <class Record>
 void tell_keeper(const Record& record) {
-  [[maybe_unused]] const auto sent = own_channel().send(control::bytes_of(record), {}, deadline_in(5s));
+  [[maybe_unused]] const auto sent = own_channel().send(control::packet_of(control::Heading{}, control::bytes_of(record)), {}, deadline_in(5s));
 }
 
 /// Runs the entry; whatever it throws becomes the text of its exit reason.

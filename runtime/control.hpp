@@ -20,6 +20,7 @@
 #include <troupe/transport/address.hpp>
 #include <troupe/transport/lane.hpp>
 #include <type_traits>
+#include <vector>
 
 namespace troupe::control {
 
@@ -65,10 +66,16 @@ enum class Kind : std::uint32_t {
   // the keeper to a new process, through the zygote or the channel
   start, started,
   // said once, not answered
-  hello, ready, failed, connected, drained, quarantine,
+  hello, ready, failed, connected, drained, broken, quarantine,
   // answered with one packet
   attach, connect, pull, surroundings, add_supervisor, add_child, child, list_children, stop_child, stop_supervisor,
   signal_child, remove_child, release_supervisor, remove_supervisor, supervisor, transitions, quarantined,
+};
+
+/// In front of every packet from a client. An answer carries the number of its question: one that comes late,
+/// after its asker has given up, is never taken for the answer to the next.
+struct Heading {
+  std::uint64_t number = 0;  ///< 0: said, not asked
 };
 
 // ---- starting ------------------------------------------------------------------------------------
@@ -142,8 +149,13 @@ struct Connection {
 };
 struct Connected { Kind kind = Kind::connected; std::uint64_t lane = 0; };
 struct Drained { Kind kind = Kind::drained; std::uint64_t lane = 0; };
+struct Broken { Kind kind = Kind::broken; std::uint64_t lane = 0; };  ///< its frames break the format: given up
 
-struct Pull { Kind kind = Kind::pull; };
+/// `took`: the change that the last pull gave has arrived and is learnt; otherwise it is offered again.
+struct Pull {
+  Kind kind = Kind::pull;
+  bool took = false;
+};
 enum class ChangeKind : std::uint32_t {
   none,
   lane_added,      ///< to the reader: descriptors writer file, sender's bell
@@ -186,7 +198,7 @@ struct Surroundings {
   bool own_environment = false;
 };
 struct AddSupervisor { Kind kind = Kind::add_supervisor; };
-/// The encoded arguments follow the record. Answered with an Id.
+/// The encoded arguments follow the record. Answered with an Id; 0: its surroundings are held no longer, say them again.
 struct AddChild {
   Kind kind = Kind::add_child;
   StartMethod method = StartMethod::forkserver;
@@ -256,6 +268,7 @@ struct QuarantinedRecord {
 
 /// In front of every answer.
 struct Answer {
+  std::uint64_t number = 0;
   bool ok = true;
   ErrorKind error = ErrorKind::invalid;
   std::int32_t errnum = 0;
@@ -268,6 +281,15 @@ template <class Record>
 [[nodiscard]] std::span<const std::byte> bytes_of(const Record& record) {
   static_assert(std::is_trivially_copyable_v<Record>);
   return std::as_bytes(std::span{&record, 1});
+}
+
+/// Two records, or a record and bytes, one behind the other.
+template <class First>
+[[nodiscard]] std::vector<std::byte> packet_of(const First& first, std::span<const std::byte> second, std::span<const std::byte> third = {}) {
+  std::vector<std::byte> packet;
+  packet.reserve(sizeof(First) + second.size() + third.size());
+  for (const auto part : {bytes_of(first), second, third}) packet.insert(packet.end(), part.begin(), part.end());
+  return packet;
 }
 
 /// The record at the front of a packet; none if the packet is too short for it.

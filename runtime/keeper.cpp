@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 
 constexpr auto end_within = 5s;        ///< after the program's end: orderly stops, then SIGKILL
 constexpr auto last_reap_within = 5s;
-constexpr auto zygote_within = 1s;     ///< it serves a request in a tenth of a millisecond
+constexpr auto zygote_within = 5s;     ///< it serves a request in a tenth of a millisecond: one that does not was stopped
 constexpr std::size_t transitions_max = 4096;
 
 ExitStatus status_of(const siginfo_t& info) {
@@ -37,14 +37,12 @@ ExitStatus status_of(const siginfo_t& info) {
 
 Result<OwnedFd> open_pidfd(int pid) { return owned(::pidfd_open(pid, 0), "pidfd_open"); }
 
-/// Raises the soft limit of descriptors to the hard one; returns the soft one as it was.
-std::uint64_t raise_descriptor_limit() {
+/// Raises the soft limit of descriptors to the hard one. Children get the program's own back.
+void raise_descriptor_limit() {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
-  const std::uint64_t before = limit.rlim_cur;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
-  return before;
 }
 
 Result<OwnedFd> child_signals() {
@@ -64,7 +62,7 @@ Keeper::Keeper(SocketChannel program, OwnedFd program_pidfd, Switchboard board, 
 }
 
 Result<void> Keeper::begin() {
-  own_soft_max_ = raise_descriptor_limit();
+  raise_descriptor_limit();
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) == -1) return system_failure("become a subreaper");
   auto signals = child_signals();
   if (!signals) return failure(std::move(signals));
@@ -79,7 +77,8 @@ Result<void> Keeper::begin() {
 
 void Keeper::run() {
   while (!ending_) {
-    loop_.run_once(std::min(supervision::next_deadline(tree_), next_look_));
+    loop_.run_once(std::min({supervision::next_deadline(tree_), next_look_, zygote_deadline()}));
+    look_after_zygote();
     if (Clock::now() >= next_look_) judge_progress();
     apply(supervision::Tick{});
   }
@@ -98,6 +97,7 @@ void Keeper::apply(const supervision::Event& event) {
     for (const supervision::Action& action : supervision::step(tree_, next, Clock::now())) carry_out(action);
   }
   applying_ = false;
+  for (const auto parent : std::exchange(leavers_, {})) forget_family(parent);
 }
 
 void Keeper::carry_out(const supervision::Action& action) {
@@ -126,6 +126,7 @@ void Keeper::start(const supervision::Start& action) {
   process.owed_signal = 0;
   process.failed_text.clear();
   process.watched_steps = 0;
+  process.watched_busy = false;
   process.watched_since = Clock::now();
   if (next_look_ == never) plan_next_look();
   if (auto started = start_process(process, action.id); !started) start_failed(process, action.id, started.error());
@@ -171,8 +172,9 @@ Result<void> Keeper::start_process(Process& process, supervision::ChildId id) {
   if (process.request.method == StartMethod::forkserver) {
     descriptors.insert(descriptors.begin(), child_end);
     process.start_pending = true;
+    process.start_asked = Clock::now();
     process.zygote = zygote_pid_;
-    return zygote_.send(packet, descriptors, deadline_in(zygote_within));
+    return zygote_.send(packet, descriptors, Clock::now());
   }
   auto variables = environment(role_variable);
   variables.push_back(role_assignment(start->keeper_pid, id, process.incarnation));
@@ -180,8 +182,12 @@ Result<void> Keeper::start_process(Process& process, supervision::ChildId id) {
   if (!pid) return tl::unexpected<Error>{pid.error()};
   auto pidfd = open_pidfd(*pid);
   if (!pidfd) return failure(std::move(pidfd));
+  if (auto sent = clients_.at(process.channel)->channel.send(packet, descriptors, Clock::now()); !sent) {
+    ::pidfd_send_signal(pidfd->get(), SIGKILL, nullptr, 0);  // nobody's yet: reaped as a stranger
+    return sent;
+  }
   process_known(id, *pid, std::move(*pidfd));
-  return clients_.at(process.channel)->channel.send(packet, descriptors, deadline_in(zygote_within));
+  return {};
 }
 
 /// An actor reads it in its mailbox; a plain function has none, so SIGTERM is how it is asked.
@@ -200,8 +206,8 @@ void Keeper::signal_process(supervision::ChildId id, int number) {
   if (at == processes_.end()) return;
   if (at->second.start_pending && at->second.owed_signal != SIGKILL) at->second.owed_signal = number;
   if (!at->second.pidfd) return;
-  if (number == SIGTERM) ::pidfd_send_signal(at->second.pidfd.get(), SIGCONT, nullptr, 0);
   ::pidfd_send_signal(at->second.pidfd.get(), number, nullptr, 0);
+  if (number == SIGTERM) ::pidfd_send_signal(at->second.pidfd.get(), SIGCONT, nullptr, 0);  // a stopped one would not hear it
 }
 
 void Keeper::record(const supervision::Transition& action) {
@@ -221,6 +227,7 @@ void Keeper::record(const supervision::Transition& action) {
     ++transitions_first_;
   }
   board_.notify(role_of(tree_.supervisors.at(at->second.request.supervisor).owner));
+  if (action.from == supervision::ChildState::clearing) leavers_.push_back(action.id);
   if (action.to == supervision::ChildState::clearing) at->second.pid = 0;  // the dead one's number is told once
 }
 
@@ -285,6 +292,8 @@ void Keeper::process_known(supervision::ChildId id, int pid, OwnedFd pidfd) {
   if (const int owed = std::exchange(process.owed_signal, 0); owed != 0) signal_process(id, owed);
   const auto early = std::ranges::find(early_exits_, pid, &EarlyExit::pid);
   if (early == early_exits_.end()) return;
+  siginfo_t alive{};  // the number may be in use again: the pidfd tells whether it is this one's
+  if (::waitid(P_PIDFD, static_cast<id_t>(process.pidfd.get()), &alive, WEXITED | WNOHANG | WNOWAIT) == 0) return;
   const ExitStatus status = early->status;
   early_exits_.erase(early);
   process_gone(id, status);
@@ -299,14 +308,14 @@ void Keeper::reap() {
     const int pid = info.si_pid;
     ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG);
     if (pid == zygote_pid_) continue;  // its channel says so as well
+    for (Clearing& clearing : clears_) clearing.strays.erase(pid);
     const bool starting = std::ranges::any_of(processes_, [](const auto& one) { return one.second.start_pending; });
     if (const auto at = by_pid_.find(pid); at != by_pid_.end())
       process_gone(at->second, status_of(info));
     else if (starting)
       early_exits_.push_back({pid, status_of(info)});
-    else
-      early_exits_.clear();
   }
+  if (std::ranges::none_of(processes_, [](const auto& one) { return one.second.start_pending; })) early_exits_.clear();
   finish_clears();
 }
 
@@ -323,6 +332,29 @@ void Keeper::process_gone(supervision::ChildId id, const ExitStatus& status) {
 void Keeper::clear(const supervision::Clear& action) {
   clears_.push_back({action});
   finish_clears();
+}
+
+/// Supervisors and children that an ended incarnation had asked for: they have ended with it, and nobody can ask about them.
+void Keeper::forget_family(supervision::ChildId parent) {
+  std::vector<supervision::SupervisorId> supervisors;
+  for (const auto& [id, supervisor] : tree_.supervisors)
+    if (supervisor.owner == parent && supervisor.ended) supervisors.push_back(id);
+  for (const auto id : supervisors) remove_supervisor(id);
+}
+
+/// A start that is not answered means that the zygote was stopped: its death answers them all.
+TimePoint Keeper::zygote_deadline() const {
+  TimePoint first = never;
+  for (const auto& [id, process] : processes_)
+    if (process.start_pending) first = std::min(first, deadline_after(process.start_asked, zygote_within));
+  return first;
+}
+
+void Keeper::look_after_zygote() {
+  if (zygote_pid_ == 0 || Clock::now() < zygote_deadline()) return;
+  if (auto pidfd = open_pidfd(zygote_pid_)) ::pidfd_send_signal(pidfd->get(), SIGKILL, nullptr, 0);
+  for (auto& [id, process] : processes_)
+    if (process.start_pending) process.start_asked = Clock::now();
 }
 
 /// What a dead incarnation has left behind is now our child, since we are its subreaper; it carries its role.
@@ -374,10 +406,13 @@ void Keeper::judge_progress() {
     const lane::Activity activity = board_.activity(process.role);
     const bool stopped_only = starting || activity == lane::Activity::parked;
     const bool busy = stopped_only || activity == lane::Activity::working || board_.has_mail(process.role);
-    if (steps != process.watched_steps || !busy) {
+    // The clock starts at the first look that finds it busy; looks that came late themselves prove nothing.
+    const bool looked_late = now - next_look_ > child.policy.hung_after / 2;
+    if (steps != process.watched_steps || !busy || !process.watched_busy || looked_late) {
       process.watched_steps = steps;
       process.watched_since = now;
     }
+    process.watched_busy = busy;
     if (now - process.watched_since < child.policy.hung_after) continue;
     if (is_traced(process.pid) || (stopped_only && process_state(process.pid) != 'T'))
       process.watched_since = now;

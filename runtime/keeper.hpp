@@ -56,6 +56,8 @@ class Keeper {
     RoleId role = 0;
     supervision::ChildId child = 0;  ///< 0: the program
     Incarnation incarnation = 0;
+    std::uint64_t question = 0;      ///< number of the one that is being served
+    bool lost = false;               ///< could not be answered: to be dropped
     std::shared_ptr<const Surroundings> surroundings{};  ///< the last that it has said
   };
   struct Process {
@@ -69,11 +71,13 @@ class Keeper {
     OwnedFd pidfd{};
     int channel = -1;               ///< key into clients_
     bool start_pending = false;     ///< asked of the zygote, no answer yet
+    TimePoint start_asked{};
     int zygote = 0;                 ///< the one that was asked
     int owed_signal = 0;            ///< ordered while the start was pending
     std::string failed_text{};
     std::uint64_t watched_steps = 0;
-    TimePoint watched_since{};
+    bool watched_busy = false;
+    TimePoint watched_since{};      ///< the first look that found this step in hand
   };
   /// A dead incarnation whose family is being ended. Strays are our own children, so their numbers are theirs until we reap them.
   struct Clearing {
@@ -92,6 +96,9 @@ class Keeper {
   [[nodiscard]] Result<control::Start> start_record(const Process& process, supervision::ChildId id) const;
   void clear(const supervision::Clear& action);
   void finish_clears();
+  void forget_family(supervision::ChildId parent);
+  void look_after_zygote();
+  [[nodiscard]] TimePoint zygote_deadline() const;
   void record(const supervision::Transition& action);
   void child_ended(const supervision::RoleEnded& action);
   void ask_to_stop(supervision::ChildId id);
@@ -111,13 +118,15 @@ class Keeper {
   int add_client(SocketChannel channel, RoleId role, supervision::ChildId child, Incarnation incarnation);
   void drop_client(int key);
   void client_speaks(int key);
+  void lose_client(int key);
   void serve(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors);
   void serve_told(Client& client, control::Kind kind, std::span<const std::byte> packet, std::vector<OwnedFd>& descriptors);
   template <class Record>
-  void answer(const Client& client, const Record& record, std::span<const int> descriptors = {});
-  void refuse(const Client& client, const Error& error);
+  void answer(Client& client, const Record& record, std::span<const int> descriptors = {});
+  void refuse(Client& client, const Error& error);
+  void send_answer(Client& client, std::span<const std::byte> packet, std::span<const int> descriptors);
   template <class Record>
-  void answer(const Client& client, const Result<Record>& result, std::span<const int> descriptors = {});
+  void answer(Client& client, const Result<Record>& result, std::span<const int> descriptors = {});
   Result<control::Id> add_surroundings(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors);
   Result<control::Id> add_supervisor(const Client& client);
   Result<control::Id> add_child(Client& client, std::span<const std::byte> packet);
@@ -138,7 +147,6 @@ class Keeper {
   SocketChannel zygote_{};
   int zygote_pid_ = 0;
   OwnedFd signals_{};
-  std::uint64_t own_soft_max_ = 0;
 
   supervision::Tree tree_{};
   std::map<supervision::ChildId, Process> processes_{};
@@ -155,6 +163,7 @@ class Keeper {
   std::deque<supervision::Event> events_{};
   bool applying_ = false;
   TimePoint next_look_ = never;                       ///< when progress is judged again
+  std::vector<supervision::ChildId> leavers_{};       ///< whose incarnation has ended: what it had asked for is forgotten
   bool ending_ = false;
 };
 

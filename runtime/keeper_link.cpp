@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <fstream>
 #include <optional>
 #include <troupe/runtime/child_main.hpp>
 #include <troupe/runtime/keeper.hpp>
@@ -50,10 +51,12 @@ std::string identity_of(int fd) {
   return std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino) + ":" + std::to_string(offset_flags);
 }
 
+/// Looked up, since umask(2) can only be read by setting it, which other threads would notice.
 mode_t current_umask() {
-  const mode_t mask = ::umask(0);  // there is no way to only look at it
-  ::umask(mask);
-  return mask;
+  std::ifstream status{"/proc/self/status"};
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("Umask:")) return static_cast<mode_t>(std::stoul(line.substr(6), nullptr, 8));
+  return 022;
 }
 
 /// A borrowed standard descriptor, or /dev/null where it is closed.
@@ -146,17 +149,23 @@ Result<void> KeeperLink::attach() {
 
 const SocketChannel& KeeperLink::channel() const noexcept { return own_ ? own_ : own_channel(); }
 
-Result<SocketChannel::Packet> KeeperLink::exchange(std::span<const std::byte> request, std::span<const int> descriptors, std::span<std::byte> answer) {
+Result<SocketChannel::Packet> KeeperLink::exchange(std::span<const std::byte> request, std::span<const std::byte> tail,
+                                                   std::span<const int> descriptors, std::span<std::byte> answer) {
   if (is_fork.load()) return failure(ErrorKind::refused, "keeper: a process made by fork cannot use its parent's");
   const std::lock_guard lock{asking_};
   const TimePoint deadline = deadline_in(answer_within);
-  if (auto sent = channel().send(request, descriptors, deadline); !sent) {
+  const control::Heading heading{++last_number_};
+  if (auto sent = channel().send(control::packet_of(heading, request, tail), descriptors, deadline); !sent) {
     if (sent.error().kind == ErrorKind::closed) return tl::unexpected<Error>{keeper_is_gone()};
     return failure(std::move(sent));
   }
-  auto packet = channel().receive(answer, deadline);
-  if (!packet && packet.error().kind == ErrorKind::closed) return tl::unexpected<Error>{keeper_is_gone()};
-  return packet;
+  for (;;) {
+    auto packet = channel().receive(answer, deadline);
+    if (!packet && packet.error().kind == ErrorKind::closed) return tl::unexpected<Error>{keeper_is_gone()};
+    if (!packet) return packet;
+    const auto head = control::read<control::Answer>(answer.first(packet->bytes));
+    if (head && head->number == heading.number) return packet;  // else: late, to a question that was given up
+  }
 }
 
 KeeperLink::Woken KeeperLink::wait_bell(TimePoint deadline) {

@@ -75,10 +75,15 @@ class KeeperLink {
   static Result<std::unique_ptr<KeeperLink>> create();
   Result<void> attach();
   [[nodiscard]] const SocketChannel& channel() const noexcept;
-  [[nodiscard]] Result<SocketChannel::Packet> exchange(std::span<const std::byte> request, std::span<const int> descriptors, std::span<std::byte> answer);
+  [[nodiscard]] Result<SocketChannel::Packet> exchange(std::span<const std::byte> request, std::span<const std::byte> tail,
+                                                       std::span<const int> descriptors, std::span<std::byte> answer);
 
   static inline std::atomic<std::uint64_t> current_generation_{0};
+  static constexpr std::size_t answer_bytes_max = 16 * 1024;
+  static_assert(sizeof(control::Answer) + sizeof(control::Transitions) <= answer_bytes_max);
+
   std::mutex asking_;
+  std::uint64_t last_number_ = 0;
   SocketChannel own_{};       ///< the program's; a child's lies at its fixed descriptor
   OwnedFd keeper_pidfd_{};
   int keeper_pid_ = 0;
@@ -101,11 +106,8 @@ class KeeperLink {
 
 template <class Record, class Request>
 Result<KeeperLink::Answered<Record>> KeeperLink::ask(const Request& request, std::span<const std::byte> tail, std::span<const int> descriptors) {
-  std::vector<std::byte> packet(sizeof(Request) + tail.size());
-  std::ranges::copy(control::bytes_of(request), packet.begin());
-  std::ranges::copy(tail, packet.begin() + sizeof(Request));
-  std::vector<std::byte> answer(sizeof(control::Answer) + sizeof(Record));
-  auto received = exchange(packet, descriptors, answer);
+  std::vector<std::byte> answer(answer_bytes_max);
+  auto received = exchange(control::bytes_of(request), tail, descriptors, answer);
   if (!received) return failure(std::move(received));
   const std::span<const std::byte> bytes{answer.data(), received->bytes};
   if (auto sound = check_answer(bytes, sizeof(Record)); !sound) return failure(std::move(sound));
@@ -114,7 +116,7 @@ Result<KeeperLink::Answered<Record>> KeeperLink::ask(const Request& request, std
 
 template <class Request>
 Result<void> KeeperLink::tell(const Request& request, std::span<const int> descriptors) {
-  return channel().send(control::bytes_of(request), descriptors, deadline_in(std::chrono::seconds{5}));
+  return channel().send(control::packet_of(control::Heading{}, control::bytes_of(request)), descriptors, deadline_in(std::chrono::seconds{5}));
 }
 
 template <class Predicate>

@@ -17,7 +17,6 @@ namespace {
 using namespace std::chrono_literals;
 using control::Kind;
 
-constexpr auto answer_within = 100ms;  ///< a client has one question under way, so its buffer has room
 constexpr std::size_t quarantine_max = 256;
 constexpr std::uint64_t mailbox_bytes_default = std::uint64_t{16} << 20U;
 constexpr RoleId made_up_role = RoleId{1} << 63U;
@@ -54,10 +53,23 @@ void Keeper::client_speaks(int key) {
   const bool known = process != processes_.end() && process->second.channel == key;
   if (packet) {
     const std::vector<std::byte> bytes{buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(packet->bytes)};
-    return serve(client, bytes, std::move(packet->descriptors));
+    const auto heading = control::read<control::Heading>(bytes);
+    if (!heading) return;
+    client.question = heading->number;
+    serve(client, std::span{bytes}.subspan(sizeof *heading), std::move(packet->descriptors));
+    if (client.lost && clients_.contains(key)) lose_client(key);
+    return;
   }
-  const bool nothing_more = packet.error().kind == ErrorKind::closed || (packet.error().kind == ErrorKind::timed_out && known && !process->second.pidfd && !process->second.start_pending);
-  if (!nothing_more) return;
+  const bool is_dead = known && !process->second.pidfd && !process->second.start_pending;
+  if (packet.error().kind == ErrorKind::timed_out && !is_dead) return;
+  lose_client(key);
+}
+
+/// The end of a channel: closed, broken, or its client does not take its answers.
+void Keeper::lose_client(int key) {
+  const Client& client = *clients_.at(key);
+  const auto process = processes_.find(client.child);
+  const bool known = process != processes_.end() && process->second.channel == key;
   if (client.child == 0) ending_ = true;
   drop_client(key);
   if (!known) return;
@@ -69,24 +81,31 @@ void Keeper::client_speaks(int key) {
 }
 
 template <class Record>
-void Keeper::answer(const Client& client, const Record& record, std::span<const int> descriptors) {
-  std::vector<std::byte> packet(sizeof(control::Answer) + sizeof(Record));
-  std::ranges::copy(control::bytes_of(control::Answer{}), packet.begin());
-  std::ranges::copy(control::bytes_of(record), packet.begin() + sizeof(control::Answer));
-  [[maybe_unused]] const auto sent = client.channel.send(packet, descriptors, deadline_in(answer_within));
+void Keeper::answer(Client& client, const Record& record, std::span<const int> descriptors) {
+  send_answer(client, control::packet_of(control::Answer{.number = client.question}, control::bytes_of(record)), descriptors);
 }
 
-void Keeper::refuse(const Client& client, const Error& error) {
-  const control::Answer answer{.ok = false, .error = error.kind, .errnum = error.errnum, .text = std::string_view{error.text}};
-  [[maybe_unused]] const auto sent = client.channel.send(control::bytes_of(answer), {}, deadline_in(answer_within));
+void Keeper::refuse(Client& client, const Error& error) {
+  const control::Answer answer{.number = client.question, .ok = false, .error = error.kind, .errnum = error.errnum, .text = std::string_view{error.text}};
+  send_answer(client, control::bytes_of(answer), {});
 }
 
 template <class Record>
-void Keeper::answer(const Client& client, const Result<Record>& result, std::span<const int> descriptors) {
+void Keeper::answer(Client& client, const Result<Record>& result, std::span<const int> descriptors) {
   if (result)
     answer(client, *result, descriptors);
   else
     refuse(client, result.error());
+}
+
+/// Never waits: a client has one question under way, so its buffer has room unless it breaks that rule.
+/// Descriptors that cannot be sent are an error of this one question; the client may ask again.
+void Keeper::send_answer(Client& client, std::span<const std::byte> packet, std::span<const int> descriptors) {
+  const auto sent = client.channel.send(packet, descriptors, Clock::now());
+  if (sent) return;
+  if (!descriptors.empty() && sent.error().kind != ErrorKind::timed_out && sent.error().kind != ErrorKind::closed)
+    return refuse(client, sent.error());
+  client.lost = true;
 }
 
 void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors) {
@@ -105,6 +124,7 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
     case Kind::failed:
     case Kind::connected:
     case Kind::drained:
+    case Kind::broken:
     case Kind::quarantine: return serve_told(client, *kind, packet, descriptors);
     case Kind::attach: {
       auto attached = board_.attach(client.role, given);
@@ -120,10 +140,11 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
         const auto connection = board_.connect(client.role, request, given);
         answer(client, connection, given.descriptors);
       });
-    case Kind::pull: {
-      const control::Change change = board_.pull(client.role, given);
-      return answer(client, change, given.descriptors);
-    }
+    case Kind::pull:
+      return with(control::Pull{}, [&](const auto& request) {
+        const control::Change change = board_.pull(client.role, request.took, given);
+        answer(client, change, given.descriptors);
+      });
     case Kind::surroundings: return answer(client, add_surroundings(client, packet, std::move(descriptors)));
     case Kind::add_supervisor: return answer(client, add_supervisor(client));
     case Kind::add_child: return answer(client, add_child(client, packet));
@@ -194,6 +215,7 @@ void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> pa
     if (!hello) return;
     if (at->second.pid == 0 && at->second.start_pending) {  // the zygote's own word is late, or it died
       siginfo_t info{};
+      if (by_pid_.contains(hello->pid) || hello->pid == zygote_pid_) return;
       if (::waitid(P_PID, static_cast<id_t>(hello->pid), &info, WEXITED | WNOHANG | WNOWAIT) == -1) return;  // not our child
       if (auto pidfd = owned(::pidfd_open(hello->pid, 0), "pidfd_open")) process_known(client.child, hello->pid, std::move(*pidfd));
     }
@@ -206,6 +228,8 @@ void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> pa
     if (const auto told = control::read<control::Connected>(packet)) board_.connected(client.role, told->lane);
   } else if (kind == Kind::drained) {
     if (const auto told = control::read<control::Drained>(packet)) board_.drained(client.role, told->lane);
+  } else if (kind == Kind::broken) {
+    if (const auto told = control::read<control::Broken>(packet)) board_.broken(client.role, told->lane);
   } else if (kind == Kind::quarantine) {
     if (const auto told = control::read<control::Quarantine>(packet)) keep_aside(client, *told, descriptors);
   }

@@ -10,17 +10,18 @@ using supervision::ChildState;
 bool is_settled(const control::ChildRecord& record) {
   switch (record.state) {
     case ChildState::starting:
+    case ChildState::stopping:
     case ChildState::backing_off: return false;
     case ChildState::clearing: return record.reason.cause != ExitCause::init_failed;
     case ChildState::running:
-    case ChildState::stopping:
     case ChildState::stopped: return true;
   }
   std::abort();
 }
 
 bool never_ran(const control::ChildRecord& record) {
-  return record.state == ChildState::stopped && (record.reason.cause == ExitCause::init_failed || record.reason.cause == ExitCause::restart_limit);
+  return record.state == ChildState::stopped &&
+         (record.incarnation == 0 || record.reason.cause == ExitCause::init_failed || record.reason.cause == ExitCause::restart_limit);
 }
 
 /// The keeper may have let the surroundings go between two starts; other threads' children may end between two tries.

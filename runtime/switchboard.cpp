@@ -124,6 +124,7 @@ Result<void> Switchboard::process_starting(RoleId id, Incarnation incarnation) {
   role->alive = true;
   role->stop = false;
   role->stop_told = false;
+  role->offered = {};
   for (const auto id_in : role->in) {
     Lane& lane = *find_lane(id_in);
     lane.reader_has_it = false;
@@ -227,9 +228,6 @@ Result<control::Connection> Switchboard::connect(RoleId from, const control::Con
     answer.reason = reader->reason;
     return answer;
   }
-  if (Lane* const old = find_lane(request.replaces); old != nullptr && old->from == from && !old->final) {
-    if (old->spec.capacity >= capacity_for(request)) return failure(ErrorKind::invalid, "connect: the lane is as large already");
-  }
   auto made = make_lane(*sender, from, *reader, request);
   if (!made) {
     if (made.error().kind == ErrorKind::system || made.error().kind == ErrorKind::invalid) return failure(std::move(made));
@@ -237,7 +235,6 @@ Result<control::Connection> Switchboard::connect(RoleId from, const control::Con
     answer.reason.detail = control::Line{made.error().text};
     return answer;
   }
-  if (Lane* const old = find_lane(request.replaces); old != nullptr && old->from == from && !old->final) retire(*old);
   answer.outcome = control::ConnectOutcome::made;
   answer.lane = (*made)->spec;
   given.descriptors = {(*made)->file.get(), reader->bell.get()};
@@ -246,6 +243,9 @@ Result<control::Connection> Switchboard::connect(RoleId from, const control::Con
 }
 
 Result<Switchboard::Lane*> Switchboard::make_lane(Role& sender, RoleId from, Role& reader, const control::Connect& request) {
+  const auto stale = sender.out;  // a sender has one contact under way: what it did not connect it never will
+  for (const auto id : stale)
+    if (const Lane& other = *find_lane(id); other.to == request.to && other.lane_class == request.lane_class && !other.connected) free_lane(id);
   Lane lane;
   std::size_t undrained = 0;
   std::uint64_t bytes = 0;
@@ -256,20 +256,25 @@ Result<Switchboard::Lane*> Switchboard::make_lane(Role& sender, RoleId from, Rol
     ++undrained;
     lane.epoch = std::max(lane.epoch, other.epoch + 1);
   }
-  if (undrained > undrained_epochs_max) return failure(ErrorKind::full, "lane: earlier lanes of this sender are still being drained");
   lane.spec.capacity = capacity_for(request);
-  if (bytes + lane.spec.capacity > reader.spec.mailbox_bytes_max)
-    return failure(undrained > 0 && lane.spec.capacity <= reader.spec.mailbox_bytes_max ? ErrorKind::full : ErrorKind::exhausted,
-                   "lane: the reader's mailbox may hold " + std::to_string(reader.spec.mailbox_bytes_max) + " bytes; try a larger mailbox_bytes_max");
+  if (lane.spec.capacity > reader.spec.mailbox_bytes_max)
+    return failure(ErrorKind::invalid, "lane: a message for which the reader's mailbox of " + std::to_string(reader.spec.mailbox_bytes_max) +
+                                           " bytes is too small; try a larger mailbox_bytes_max");
   const auto slot = std::ranges::find(reader.slot_used, false);
-  if (slot == reader.slot_used.end())
-    return failure(ErrorKind::exhausted, "lane: at most " + std::to_string(lane::slots_max) + " lanes may end in one reader");
+  const bool no_room = bytes + lane.spec.capacity > reader.spec.mailbox_bytes_max;
+  if (undrained > undrained_epochs_max || no_room || slot == reader.slot_used.end()) {
+    reader.refused.insert(from);
+    if (slot == reader.slot_used.end())
+      return failure(ErrorKind::exhausted, "lane: at most " + std::to_string(lane::slots_max) + " lanes may end in one reader");
+    return failure(ErrorKind::full, no_room ? "lane: the reader's mailbox is full" : "lane: earlier lanes of this sender are still being drained");
+  }
   auto file = create_memory("troupe-lane", lane::writer_file_bytes(lane.spec.capacity));
   if (!file) return failure(std::move(file));
   lane.id = lane.spec.id = next_lane_++;
   lane.from = from;
   lane.to = request.to;
   lane.lane_class = request.lane_class;
+  lane.replaces = request.replaces;
   lane.file = std::move(*file);
   lane.spec.slot = static_cast<std::uint32_t>(slot - reader.slot_used.begin());
   lane.spec.base = reader.view->slot(lane.spec.slot).head.load(std::memory_order_acquire);
@@ -285,15 +290,21 @@ void Switchboard::connected(RoleId from, std::uint64_t id) {
   if (lane == nullptr || lane->from != from || lane->connected) return;
   if (!check_sealed(lane->file.get(), lane::writer_file_bytes(lane->spec.capacity))) return;
   lane->connected = true;
-  if (Role* const reader = find(lane->to)) notify(*reader);
+  const RoleId to = lane->to;
+  // Only now: a sender that could not take the new lane goes on with the old one.
+  if (Lane* const old = find_lane(lane->replaces); old != nullptr && old->from == from && old->to == to && !old->final) retire(*old);
+  if (Role* const reader = find(to)) notify(*reader);
 }
 
 void Switchboard::drained(RoleId reader, std::uint64_t id) {
   const Lane* const lane = find_lane(id);
   if (lane == nullptr || lane->to != reader || !lane->final) return;
-  const RoleId from = lane->from;
   free_lane(id);
-  notify(from);  // a first contact may wait for just this
+}
+
+void Switchboard::broken(RoleId reader, std::uint64_t id) {
+  Lane* const lane = find_lane(id);
+  if (lane != nullptr && lane->to == reader) lane->broken = true;
 }
 
 void Switchboard::free_lane(std::uint64_t id) {
@@ -303,6 +314,7 @@ void Switchboard::free_lane(std::uint64_t id) {
   if (Role* const reader = find(to)) {
     forget(reader->in, id);
     reader->slot_used[lane->spec.slot] = false;
+    for (const RoleId waiting : std::exchange(reader->refused, {})) notify(waiting);  // there may be room for their lanes now
   }
   if (Role* const sender = find(lane->from)) forget(sender->out, id);
   lanes_.erase(id);
@@ -318,40 +330,52 @@ void Switchboard::publish_reader_file(Role& role) {
     if (Role* const sender = find(find_lane(lane)->from)) notify(*sender);
 }
 
-control::Change Switchboard::pull(RoleId id, Given& given) {
-  using control::Change;
-  using control::ChangeKind;
+control::Change Switchboard::pull(RoleId id, bool took, Given& given) {
   Role* const role = find(id);
   if (role == nullptr) return {};
   if (role->attached && !role->sealed) publish_reader_file(*role);
-  if (role->stop && !role->stop_told) {
-    role->stop_told = true;
-    return Change{.kind = ChangeKind::stop};
-  }
-  for (const auto lane_id : role->in) {
-    Lane& lane = *find_lane(lane_id);
+  if (took) confirm(*role);
+  role->offered = next_change(*role, given);
+  return role->offered;
+}
+
+/// What the last pull offered has arrived: it is not offered again.
+void Switchboard::confirm(Role& role) {
+  using control::ChangeKind;
+  const control::Change offered = std::exchange(role.offered, {});
+  if (offered.kind == ChangeKind::stop) role.stop_told = true;
+  Lane* const lane = find_lane(offered.lane.id);
+  if (lane == nullptr) return;
+  if (offered.kind == ChangeKind::lane_added) lane->reader_has_it = true;
+  if (offered.kind == ChangeKind::lane_added || offered.kind == ChangeKind::lane_final) lane->final_told = offered.final;
+  if (offered.kind == ChangeKind::reader_changed) lane->reader_told = offered.reader;
+  if (offered.kind == ChangeKind::role_ended) free_lane(lane->id);  // once told, the sender uses it no more
+}
+
+control::Change Switchboard::next_change(Role& role, Given& given) {
+  using control::Change;
+  using control::ChangeKind;
+  if (role.stop && !role.stop_told) return Change{.kind = ChangeKind::stop};
+  for (const auto lane_id : role.in) {
+    const Lane& lane = *find_lane(lane_id);
     if (!lane.connected) continue;
     Change change{.kind = ChangeKind::lane_added, .lane_class = lane.lane_class, .lane = lane.spec, .peer = lane.from, .epoch = lane.epoch, .final = lane.final};
     if (!lane.reader_has_it) {
       const Role* const sender = find(lane.from);  // none: forgotten since, and waits for no credit
-      lane.reader_has_it = true;
-      lane.final_told = lane.final;
-      given.descriptors = {lane.file.get(), (sender == nullptr ? role : sender)->bell.get()};
+      given.descriptors = {lane.file.get(), (sender == nullptr ? &role : sender)->bell.get()};
       return change;
     }
     if (lane.final && !lane.final_told) {
-      lane.final_told = true;
       change.kind = ChangeKind::lane_final;
       return change;
     }
   }
-  for (const auto lane_id : role->out) {
-    Lane& lane = *find_lane(lane_id);
+  for (const auto lane_id : role.out) {
+    const Lane& lane = *find_lane(lane_id);
     const Role* const reader = find(lane.to);
     if (reader == nullptr || lane.final) continue;
     Change change{.lane_class = lane.lane_class, .lane = lane.spec, .peer = lane.to, .slots = static_cast<std::uint32_t>(lane::slots_max), .reader = reader->incarnation};
     if (lane.reader_told != reader->incarnation && reader->sealed) {
-      lane.reader_told = reader->incarnation;
       change.kind = ChangeKind::reader_changed;
       given.descriptors = {reader->reader_file.get()};
       return change;
@@ -359,7 +383,6 @@ control::Change Switchboard::pull(RoleId id, Given& given) {
     if (reader->ended) {
       change.kind = ChangeKind::role_ended;
       change.reason = reader->reason;
-      free_lane(lane_id);  // once told, the sender uses it no more
       return change;
     }
   }
@@ -377,7 +400,7 @@ bool Switchboard::has_mail(RoleId id) const {
   const Role* const role = find(id);
   return role != nullptr && std::ranges::any_of(role->in, [&](std::uint64_t lane_id) {
            const Lane& lane = lanes_.at(lane_id);
-           return lane.connected && published(lane) != role->view->slot(lane.spec.slot).head.load(std::memory_order_acquire);
+           return lane.connected && !lane.broken && lane.lane_class == control::LaneClass::mail && published(lane) != role->view->slot(lane.spec.slot).head.load(std::memory_order_acquire);
          });
 }
 

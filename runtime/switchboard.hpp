@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <troupe/runtime/control.hpp>
 #include <troupe/transport/lane.hpp>
 #include <troupe/transport/owned_fd.hpp>
@@ -56,11 +57,14 @@ class Switchboard {
   /// The sender has mapped and sealed its side: now the reader may learn of the lane.
   void connected(RoleId from, std::uint64_t lane);
   void drained(RoleId reader, std::uint64_t lane);
-  [[nodiscard]] control::Change pull(RoleId role, Given& given);
+  /// The reader has given it up; what lies in it is no mail any more.
+  void broken(RoleId reader, std::uint64_t lane);
+  /// The next thing that this role's process does not know yet. `took`: it has learnt the last one; else that is offered again.
+  [[nodiscard]] control::Change pull(RoleId role, bool took, Given& given);
 
   /// Frames and commits that the present incarnation has finished; moves while there is progress.
   [[nodiscard]] std::uint64_t steps(RoleId role) const;
-  /// Whether published frames wait to be acknowledged.
+  /// Whether published mail waits to be acknowledged; replies are taken when their asker next asks.
   [[nodiscard]] bool has_mail(RoleId role) const;
   [[nodiscard]] lane::Activity activity(RoleId role) const;
   /// Whether the incarnation that ended last did any work.
@@ -79,6 +83,8 @@ class Switchboard {
     OwnedFd file{};
     bool connected = false;      ///< sealed by its sender
     bool final = false;          ///< gets no more frames
+    bool broken = false;         ///< given up by its reader
+    std::uint64_t replaces = 0;  ///< the lane that becomes final once this one is connected
     bool reader_has_it = false;  ///< the present incarnation of the reader was told
     bool final_told = false;
     Incarnation reader_told = 0; ///< the incarnation whose reader file the sender has; 0: none
@@ -99,6 +105,8 @@ class Switchboard {
     bool ended = false;
     bool removed = false;
     control::Reason reason{};
+    control::Change offered{};   ///< by the last pull; none: nothing to confirm
+    std::set<RoleId> refused{};  ///< senders that wait for room for their lanes here
     std::vector<bool> slot_used{};
     std::vector<std::uint64_t> in{};   ///< lanes that end here
     std::vector<std::uint64_t> out{};  ///< lanes that begin here
@@ -114,6 +122,8 @@ class Switchboard {
   void retire(Lane& lane);
   void free_lane(std::uint64_t lane);
   void publish_reader_file(Role& role);
+  control::Change next_change(Role& role, Given& given);
+  void confirm(Role& role);
   void erase_if_unused(RoleId role);
   void notify(Role& role);
 

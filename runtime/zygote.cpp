@@ -43,9 +43,13 @@ long clone_child(int* pidfd, const ThreadWords& words) {
 
 void serve(const SocketChannel& keeper, const ThreadWords& words, std::span<const std::byte> packet, std::vector<OwnedFd> fds) {
   const auto start = control::read<control::Start>(packet);
-  if (!start || packet.size() != sizeof(control::Start) + start->argument_bytes) return;
+  if (!start) return;
   auto descriptors = split(std::move(fds), true, start->own_environment);
-  if (!descriptors) return;
+  if (!descriptors || packet.size() != sizeof(control::Start) + start->argument_bytes) {
+    const control::Started refused{.incarnation = start->incarnation, .child = start->child, .errnum = EPROTO};
+    [[maybe_unused]] const auto sent = keeper.send(control::bytes_of(refused), {}, deadline_in(30s));
+    return;
+  }
   int pidfd = -1;
   const long pid = clone_child(&pidfd, words);
   if (pid == 0) {

@@ -104,8 +104,9 @@ class OutputArchive : cereal::access {
   }
 
   void write(const void* data, std::size_t size) {
+    const std::size_t at = bytes_;
     bytes_ += size;
-    if (bytes_ <= out_.size() && size != 0) std::memcpy(out_.data() + (bytes_ - size), data, size);
+    if (size != 0 && at <= out_.size() && size <= out_.size() - at) std::memcpy(out_.data() + at, data, size);
   }
 
   std::span<std::byte> out_;

@@ -25,7 +25,7 @@ class KeptFile {
 
   /// Number of commits ever made; 0: nothing was kept yet.
   [[nodiscard]] std::uint64_t version() const noexcept;
-  /// What the last commit kept. Valid until the commit after the next.
+  /// What the last commit kept. Valid until next() is filled after the following commit.
   [[nodiscard]] std::span<const std::byte> committed() const noexcept;
   /// Room for the next commit; its bytes mean nothing until then.
   [[nodiscard]] std::span<std::byte> next() const noexcept;

@@ -33,7 +33,7 @@ struct FrameInfo {
 /// create() seals the file behind itself. `ReaderView` is everybody else's.
 class ReaderFile {
  public:
-  /// Bytes of a new C-file with these heads and attempt words, for whoever makes it.
+  /// Bytes of a new C-file, for whoever makes it: heads and attempt words are zero, or those of the file that it replaces.
   [[nodiscard]] static std::vector<std::byte> initial(std::size_t slots);
 
   /// Maps the file for writing and seals it.
@@ -57,7 +57,7 @@ class ReaderFile {
 
 class ReaderView {
  public:
-  /// `refused` unless sealed and of the right size. `trusted_maker`: whoever made the file maps it before it is sealed.
+  /// `refused` unless sealed and of the right size. Only who made the file itself maps it before it is sealed (`not_yet`).
   enum class Seals { required, not_yet };
   [[nodiscard]] static Result<ReaderView> create(int file, std::size_t slots, Seals seals = Seals::required);
 
@@ -152,7 +152,8 @@ class LaneReader {
   /// One store, after the handler: the frame at the head is done.
   void acknowledge(const Frame& frame) noexcept;
 
-  /// Rings the sender's bell if it waits for room. Looked at when the lane is empty or a quarter of it has become free.
+  /// Rings the sender's bell if it waits for room. acknowledge() does so by itself whenever a quarter of the lane has
+  /// become free; call this when the lane is empty and before turning to another.
   void settle() noexcept;
 
   [[nodiscard]] std::uint64_t head() const noexcept { return head_; }

@@ -9,9 +9,9 @@ namespace {
 constexpr const char* lister_name = "lister";
 constexpr const char* collector_name = "collector";
 
-std::string hasher_name(std::uint32_t number) { return "hasher/" + std::to_string(number); }
-
 }  // namespace
+
+std::string hasher_name(std::uint32_t number) { return "hasher/" + std::to_string(number); }
 
 // ---- Hasher ------------------------------------------------------------------------------------
 

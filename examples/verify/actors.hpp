@@ -24,6 +24,8 @@ inline constexpr std::uint32_t batches_under_way = 2;               ///< of one 
 inline constexpr std::uint64_t commit_bytes = 4 * 1024 * 1024;
 inline constexpr std::size_t malformed_shown_max = 100;             ///< the rest are counted
 
+[[nodiscard]] std::string hasher_name(std::uint32_t number);
+
 // ---- messages ----------------------------------------------------------------------------------
 
 /// Entries of one pass, numbered from `first`.

@@ -27,10 +27,9 @@ using troupe::TimePoint;
 constexpr auto refresh = 100ms;
 constexpr auto patience = 30s;            ///< for an answer that has to come: far beyond any number of restarts
 constexpr auto death_is_news_for = 2s;
+constexpr auto stalled_after = 10min;     ///< no verdict for so long: what is missing is lost, and said to be
 constexpr std::uint64_t collector_state_bytes_max = std::uint64_t{4} << 20U;
 constexpr std::uint64_t lister_state_bytes_max = std::uint64_t{512} << 10U;
-
-std::string hasher_name(std::uint32_t number) { return "hasher/" + std::to_string(number); }
 
 double seconds_between(TimePoint from, TimePoint to) { return std::chrono::duration<double>{to - from}.count(); }
 
@@ -76,6 +75,7 @@ class Job {
   troupe::Result<void> start_actors();
   troupe::Result<void> begin_pass();
   troupe::Result<void> run_pass();
+  [[nodiscard]] bool is_stalled(TimePoint now);
   troupe::Result<void> wait_for_progress(TimePoint deadline);
   troupe::Result<void> end_pass();
   troupe::Result<IdSet> take_set(SetName set);
@@ -101,6 +101,8 @@ class Job {
   troupe::Ref<Collector> collector_{};
   Tally tally_{};
   std::uint64_t counted_before_ = 0;  ///< by earlier passes
+  std::uint64_t counted_last_ = 0;
+  TimePoint counted_at_{};            ///< when it last grew
   std::uint32_t pass_ = 0;
   std::optional<std::uint64_t> entries_expected_{};
   PassResult result_{};
@@ -163,13 +165,23 @@ troupe::Result<void> Job::begin_pass() {
 troupe::Result<void> Job::run_pass() {
   if (auto begun = begin_pass(); !begun) return begun;
   tally_.complete = false;
+  counted_at_ = Clock::now();
   do {
     const TimePoint next = std::min(chaos_->next(), next_draw_);
     if (auto waited = wait_for_progress(next); !waited) return waited;
     if (auto learned = learn_deaths(); !learned) return learned;
     look(Clock::now());
-  } while (!tally_.complete);
+  } while (!tally_.complete && !is_stalled(Clock::now()));
   return end_pass();
+}
+
+/// A file takes its time, but not this long: the pass is ended, and its entries without a verdict count as lost.
+bool Job::is_stalled(TimePoint now) {
+  if (tally_.counted != counted_last_ || tally_.pass != pass_ || (feeder_ && !feeder_->done())) {
+    counted_last_ = tally_.counted;
+    counted_at_ = now;
+  }
+  return now - counted_at_ > stalled_after;
 }
 
 /// Waits for the pass's end, for more input, or for the deadline, whichever is first.

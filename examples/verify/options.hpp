@@ -9,7 +9,7 @@
 
 namespace verify {
 
-inline constexpr unsigned workers_max = 1024;
+inline constexpr unsigned workers_max = 240;  ///< a mailbox hears at most 256 senders
 
 /// What the command line asks for, checked.
 struct Options {
