@@ -132,7 +132,7 @@ class ZygoteTest : public KeeperTest, public ::testing::WithParamInterface<int> 
 INSTANTIATE_TEST_SUITE_P(Signals, ZygoteTest, ::testing::Values(SIGKILL, SIGINT, SIGTERM, SIGSEGV));
 
 TEST_P(ZygoteTest, AfterItsDeathTheNextStartWorksAndTheRunningKeepTheirTrueStatus) {
-  Process before{[](const std::string& g) {
+  Process before{{.daemon = true}, [](const std::string& g) {
                    test::pass(g);
                    std::exit(77);
                  }, gate.path()};
