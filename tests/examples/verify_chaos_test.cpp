@@ -121,10 +121,10 @@ class Watch {
 /// Each test's runs leave no process, descriptor, memory file or file. All share one tree.
 class VerifyUnderChaos : public NothingLeft {
  protected:
-  static void SetUpTestSuite() { tree_ = std::make_unique<Tree>(20'000, 2); }
-  static void TearDownTestSuite() { tree_.reset(); }
+  static void SetUpTestSuite() { shared_tree = std::make_unique<Tree>(20'000, 2); }
+  static void TearDownTestSuite() { shared_tree.reset(); }
 
-  static const Tree& tree() { return *tree_; }
+  static const Tree& tree() { return *shared_tree; }
   static Command command(std::vector<std::string> more) {
     Command all{.arguments = {"--manifest", tree().list(), "--root", tree().root(), "--json"},
                 .environment = {"TMPDIR=" + tree().spare()}};
@@ -169,7 +169,7 @@ class VerifyUnderChaos : public NothingLeft {
     return io.starts_with("rchar: ") ? std::strtoull(io.c_str() + 7, nullptr, 10) : 0;
   }
 
-  static inline std::unique_ptr<Tree> tree_{};
+  static inline std::unique_ptr<Tree> shared_tree{};
 };
 
 Paths shared_memory_names() {
@@ -274,7 +274,7 @@ TEST_F(VerifyUnderChaos, AnswersAsMd5sumDoesHoweverManyActorsDie) {
 // ---- a person with kill -9 -------------------------------------------------------------------------
 
 TEST_F(VerifyUnderChaos, EveryActorMayBeKilledByHand) {
-  VerifyRun run{command({"--workers", "2", "--seconds-min", "4"})};
+  VerifyRun run{command({"--workers", "2", "--seconds-min", "8"})};
   SCOPED_TRACE(run.text());
   wait_for_work(run);
   std::map<pid_t, std::string> killed;

@@ -222,7 +222,7 @@ TEST_F(VerifyCommandLine, AFileMayVanishDuringTheRun) {
     write(std::to_string(i), "");
   }
   VerifyRun run{{.arguments = {"--manifest", write("list", lines), "--root", folder().path(), "--seconds-min",
-                               "1", "--json"}}};
+                               "2", "--json"}}};
   for (const auto deadline = deadline_in(ends_within); Clock::now() < deadline; run.look(deadline_in(5ms)))
     if (!run.processes("hasher/0").empty()) break;
   for (int i = 0; i < 2000; i += 2) std::filesystem::remove(folder() / std::to_string(i));
@@ -239,9 +239,9 @@ TEST_F(VerifyCommandLine, AFileMayVanishDuringTheRun) {
 
 class VerifyFedByAPipe : public NothingLeft {
  protected:
-  static void SetUpTestSuite() { tree_ = std::make_unique<Tree>(4'000); }
-  static void TearDownTestSuite() { tree_.reset(); }
-  static const Tree& tree() { return *tree_; }
+  static void SetUpTestSuite() { shared_tree = std::make_unique<Tree>(4'000); }
+  static void TearDownTestSuite() { shared_tree.reset(); }
+  static const Tree& tree() { return *shared_tree; }
 
   /// The list in pieces that end in mid-line.
   static std::vector<std::string> pieces() {
@@ -266,7 +266,7 @@ class VerifyFedByAPipe : public NothingLeft {
   }
 
  private:
-  static inline std::unique_ptr<Tree> tree_{};
+  static inline std::unique_ptr<Tree> shared_tree{};
 };
 
 TEST_F(VerifyFedByAPipe, ChecksAListThatComesSlowly) { expect_right(fed({"--json"})); }

@@ -26,6 +26,7 @@
 #include <system_error>
 #include <troupe/transport/clock.hpp>
 #include <troupe/transport/owned_fd.hpp>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -55,7 +56,9 @@ inline double seconds_since(TimePoint begin) {
 struct ProcessId {
   pid_t pid = 0;
   std::string started{};  ///< in the kernel's ticks
-  friend auto operator<=>(const ProcessId&, const ProcessId&) = default;
+  friend bool operator<(const ProcessId& a, const ProcessId& b) {
+    return std::tie(a.pid, a.started) < std::tie(b.pid, b.started);
+  }
 };
 
 /// The fields of /proc/<pid>/stat behind the name: the state is the first of them.
@@ -245,6 +248,7 @@ class VerifyRun {
     auto words = pointers(program, command.arguments);
     const auto variables = environment(command.environment);
     std::vector<char*> variable_pointers;
+    variable_pointers.reserve(variables.size() + 1);
     for (const auto& one : variables) variable_pointers.push_back(const_cast<char*>(one.c_str()));
     variable_pointers.push_back(nullptr);
     const int failed =
