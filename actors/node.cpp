@@ -15,8 +15,27 @@ namespace troupe {
 using detail::KeeperLink;
 
 struct Node::State {
-  KeeperLink* link = nullptr;
   supervision::SupervisorId id = 0;
+  std::uint64_t generation = 0;  ///< of the link that it was made through
+
+  /// That link; `closed` where another one has taken its place, to whose keeper our number means another node.
+  [[nodiscard]] Result<KeeperLink*> link() const {
+    auto present = KeeperLink::of_process();
+    if (present && KeeperLink::current_generation() != generation) return failure(ErrorKind::closed, "node: its keeper was ended, and it with it");
+    return present;
+  }
+  template <class Record, class Request>
+  [[nodiscard]] Result<KeeperLink::Answered<Record>> ask(const Request& request) const {
+    auto present = link();
+    if (!present) return failure(std::move(present));
+    return (*present)->template ask<Record>(request);
+  }
+  template <class Predicate>
+  [[nodiscard]] Result<void> wait_until(TimePoint deadline, Predicate done) const {
+    auto present = link();
+    if (!present) return failure(std::move(present));
+    return (*present)->wait_until(deadline, done);
+  }
 };
 
 namespace {
@@ -105,13 +124,13 @@ Result<Node> Node::create() {
   if (!link) return failure(std::move(link));
   auto made = (*link)->ask<control::Id>(control::AddSupervisor{});
   if (!made) return failure(std::move(made));
-  return Node{std::make_unique<State>(State{*link, made->record.id})};
+  return Node{std::make_unique<State>(State{made->record.id, KeeperLink::current_generation()})};
 }
 
 Node::~Node() {
   if (!state_) return;
   [[maybe_unused]] const auto stopped = stop();  // the only error is the keeper's end, which has ended the children too
-  [[maybe_unused]] const auto removed = state_->link->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::remove_supervisor, .id = state_->id});
+  [[maybe_unused]] const auto removed = state_->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::remove_supervisor, .id = state_->id});
 }
 
 supervision::SupervisorId Node::id() const noexcept { return state_->id; }
@@ -129,7 +148,9 @@ Result<RoleId> Node::spawn_entry(std::string_view name, const ChildOptions& opti
                                   .mailbox_bytes_max = options.mailbox_bytes_max,
                                   .ready_at_entry = false,
                                   .name = name};
-  auto started = detail::start_child(*state_->link, request, call.arguments);
+  auto link = state_->link();
+  if (!link) return failure(std::move(link));
+  auto started = detail::start_child(**link, request, call.arguments);
   if (!started) return failure(std::move(started));
   return request.role;
 }
@@ -137,7 +158,7 @@ Result<RoleId> Node::spawn_entry(std::string_view name, const ChildOptions& opti
 Result<std::vector<ChildInfo>> Node::children() const {
   std::vector<ChildInfo> all;
   for (std::uint32_t index = 0;; ++index) {
-    auto answer = state_->link->ask<control::ChildRecord>(control::OfSupervisor{.kind = control::Kind::list_children, .index = index, .id = id()});
+    auto answer = state_->ask<control::ChildRecord>(control::OfSupervisor{.kind = control::Kind::list_children, .index = index, .id = id()});
     if (!answer) return failure(std::move(answer));
     if (answer->record.id == 0) return all;
     all.push_back(info_of(answer->record));
@@ -146,7 +167,7 @@ Result<std::vector<ChildInfo>> Node::children() const {
 
 Result<supervision::ChildId> Node::child(std::string_view name) const {
   for (std::uint32_t index = 0;; ++index) {
-    auto answer = state_->link->ask<control::ChildRecord>(control::OfSupervisor{.kind = control::Kind::list_children, .index = index, .id = id()});
+    auto answer = state_->ask<control::ChildRecord>(control::OfSupervisor{.kind = control::Kind::list_children, .index = index, .id = id()});
     if (!answer) return failure(std::move(answer));
     if (answer->record.id == 0) return failure(ErrorKind::invalid, "child " + std::string{name} + ": this node has none of that name");
     if (answer->record.name.view() == name) return answer->record.id;
@@ -156,10 +177,10 @@ Result<supervision::ChildId> Node::child(std::string_view name) const {
 Result<void> Node::stop_child(std::string_view name) {
   auto found = child(name);
   if (!found) return failure(std::move(found));
-  auto asked = state_->link->ask<control::Id>(control::OfChild{.kind = control::Kind::stop_child, .id = *found});
+  auto asked = state_->ask<control::Id>(control::OfChild{.kind = control::Kind::stop_child, .id = *found});
   if (!asked) return failure(std::move(asked));
-  return state_->link->wait_until(never, [&] {
-    auto answer = state_->link->ask<control::ChildRecord>(control::OfChild{.id = *found});
+  return state_->wait_until(never, [&] {
+    auto answer = state_->ask<control::ChildRecord>(control::OfChild{.id = *found});
     return !answer || answer->record.state == supervision::ChildState::stopped;
   });
 }
@@ -167,7 +188,7 @@ Result<void> Node::stop_child(std::string_view name) {
 Result<void> Node::signal(std::string_view name, int number) {
   auto found = child(name);
   if (!found) return failure(std::move(found));
-  auto sent = state_->link->ask<control::Id>(control::OfChild{.kind = control::Kind::signal_child, .signal = number, .id = *found});
+  auto sent = state_->ask<control::Id>(control::OfChild{.kind = control::Kind::signal_child, .signal = number, .id = *found});
   if (!sent) return failure(std::move(sent));
   return {};
 }
@@ -175,7 +196,7 @@ Result<void> Node::signal(std::string_view name, int number) {
 Result<Node::History> Node::history(std::uint64_t since) const {
   History history{.next = since};
   for (;;) {
-    auto answer = state_->link->ask<control::Transitions>(control::SinceIndex{.kind = control::Kind::transitions, .supervisor = id(), .index = history.next});
+    auto answer = state_->ask<control::Transitions>(control::SinceIndex{.kind = control::Kind::transitions, .supervisor = id(), .index = history.next});
     if (!answer) return failure(std::move(answer));
     const control::Transitions& page = answer->record;
     for (std::uint32_t i = 0; i < std::min<std::size_t>(page.count, page.records.size()); ++i) history.transitions.push_back(transition_of(page.records[i]));
@@ -187,7 +208,7 @@ Result<Node::History> Node::history(std::uint64_t since) const {
 Result<std::vector<Quarantined>> Node::quarantine() const {
   std::vector<Quarantined> all;
   for (std::uint64_t index = 0;;) {
-    auto answer = state_->link->ask<control::QuarantinedRecord>(control::SinceIndex{.kind = control::Kind::quarantined, .supervisor = id(), .index = index});
+    auto answer = state_->ask<control::QuarantinedRecord>(control::SinceIndex{.kind = control::Kind::quarantined, .supervisor = id(), .index = index});
     if (!answer) return failure(std::move(answer));
     const control::QuarantinedRecord& record = answer->record;
     if (record.next == 0) return all;
@@ -198,24 +219,26 @@ Result<std::vector<Quarantined>> Node::quarantine() const {
 }
 
 bool Node::has_ended() const {
-  auto answer = state_->link->ask<control::SupervisorState>(control::OfSupervisor{.id = id()});
+  auto answer = state_->ask<control::SupervisorState>(control::OfSupervisor{.id = id()});
   if (!answer) return answer.error().kind == ErrorKind::down || answer.error().kind == ErrorKind::closed;
   return answer->record.ended;
 }
 
 Result<void> Node::stop() {
-  auto asked = state_->link->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::stop_supervisor, .id = id()});
+  auto asked = state_->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::stop_supervisor, .id = id()});
   if (!asked) return failure(std::move(asked));
-  return state_->link->wait_until(never, [this] { return has_ended(); });
+  return state_->wait_until(never, [this] { return has_ended(); });
 }
 
 int Node::wait() {
   const StopSignals signals;
-  auto bell = BellWaiter::create(state_->link->bell());
+  auto link = state_->link();
+  if (!link) return 1;
+  auto bell = BellWaiter::create((*link)->bell());
   if (!bell || !bell->watch(signals.descriptor())) return 1;
-  if (state_->link->keeper_descriptor() != -1 && !bell->watch(state_->link->keeper_descriptor())) return 1;
+  if ((*link)->keeper_descriptor() != -1 && !bell->watch((*link)->keeper_descriptor())) return 1;
   // From now on it ends with its last non-daemon child; until now it waited for more children.
-  if (!state_->link->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::release_supervisor, .id = id()})) return 1;
+  if (!state_->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::release_supervisor, .id = id()})) return 1;
   while (!has_ended()) {
     const auto woken = bell->wait(never);
     if (woken != BellWaiter::Woken::watched) continue;

@@ -81,9 +81,9 @@ class Node {
   template <class A, class... X>
   [[nodiscard]] Result<Ref<A>> spawn(std::string_view name, ChildOptions options, X&&... arguments) {
     if constexpr (detail::require_actor<A>()) {
-      auto entry = detail::entry_id(&detail::run_actor<A, std::decay_t<X>...>);
+      auto entry = detail::entry_id(&detail::run_actor<A, detail::Stored<X>...>);
       if (!entry) return failure(std::move(entry));
-      auto bytes = detail::encode_arguments(std::tuple<std::decay_t<X>...>{std::forward<X>(arguments)...});
+      auto bytes = detail::encode_arguments(std::tuple<detail::Stored<X>...>{std::forward<X>(arguments)...});
       if (!bytes) return failure(std::move(bytes));
       if (!detail::KeepsState<A>) options.state_bytes_max = 0;
       auto role = spawn_entry(name, options, {*entry, std::move(*bytes)});

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 #include <tuple>
 #include <troupe/runtime/control.hpp>
 #include <troupe/runtime/function_id.hpp>
@@ -18,6 +19,10 @@ struct PackedCall {
   FunctionId entry{};
   std::vector<std::byte> arguments{};
 };
+
+/// How an argument is kept for the other process: a string literal as a string.
+template <class T>
+using Stored = std::conditional_t<std::is_same_v<std::decay_t<T>, const char*> || std::is_same_v<std::decay_t<T>, char*>, std::string, std::decay_t<T>>;
 
 template <class Tuple>
 Tuple decode_arguments(std::span<const std::byte> bytes) {
@@ -91,7 +96,7 @@ Result<PackedCall> pack_call(const F& /*stateless*/, A&&... arguments) {
   if constexpr (requires { &F::operator(); })
     return pack_callable<F>(decltype(parameters_of(&F::operator())){}, std::forward<A>(arguments)...);
   else
-    return pack_callable<F>(std::type_identity<std::tuple<std::decay_t<A>...>>{}, std::forward<A>(arguments)...);
+    return pack_callable<F>(std::type_identity<std::tuple<Stored<A>...>>{}, std::forward<A>(arguments)...);
 }
 
 }  // namespace troupe::detail

@@ -124,6 +124,8 @@ void Keeper::start(const supervision::Start& action) {
   process.incarnation = action.incarnation;
   process.pid = 0;
   process.owed_signal = 0;
+  process.hello_pid = 0;
+  process.said_ready = false;
   process.failed_text.clear();
   process.watched_steps = 0;
   process.watched_busy = false;
@@ -171,10 +173,7 @@ Result<void> Keeper::start_process(Process& process, supervision::ChildId id) {
 
   if (process.request.method == StartMethod::forkserver) {
     descriptors.insert(descriptors.begin(), child_end);
-    process.start_pending = true;
-    process.start_asked = Clock::now();
-    process.zygote = zygote_pid_;
-    return zygote_.send(packet, descriptors, Clock::now());
+    return ask_zygote(process, packet, descriptors);
   }
   auto variables = environment(role_variable);
   variables.push_back(role_assignment(start->keeper_pid, id, process.incarnation));
@@ -188,6 +187,36 @@ Result<void> Keeper::start_process(Process& process, supervision::ChildId id) {
   }
   process_known(id, *pid, std::move(*pidfd));
   return {};
+}
+
+/// A zygote that was killed a moment ago is replaced first.
+Result<void> Keeper::ask_zygote(Process& process, std::span<const std::byte> packet, std::span<const int> descriptors) {
+  process.start_pending = true;
+  process.start_asked = Clock::now();
+  process.zygote = zygote_pid_;
+  auto sent = zygote_.send(packet, descriptors, Clock::now());
+  if (sent || sent.error().kind != ErrorKind::closed) return sent;
+  process.start_pending = false;  // this one was not lost with it
+  zygote_speaks();
+  process.start_pending = true;
+  process.zygote = zygote_pid_;
+  return zygote_.send(packet, descriptors, Clock::now());
+}
+
+/// The zygote was killed with this start in its hands, and nobody holds the channel: the process never was, or has
+/// come and gone already.
+void Keeper::start_again(Process& process, supervision::ChildId id) {
+  const auto early = std::ranges::find(early_exits_, process.hello_pid, &EarlyExit::pid);
+  if (process.hello_pid != 0 && early != early_exits_.end()) {
+    const ExitStatus status = early->status;
+    early_exits_.erase(early);
+    process.start_pending = false;
+    process.pid = process.hello_pid;
+    if (process.said_ready) apply(supervision::Ready{id, process.incarnation});
+    return process_gone(id, status);
+  }
+  process.start_pending = false;
+  if (auto started = start_process(process, id); !started) start_failed(process, id, started.error());
 }
 
 /// An actor reads it in its mailbox; a plain function has none, so SIGTERM is how it is asked.
@@ -279,8 +308,7 @@ void Keeper::zygote_speaks() {
   zygote_pid_ = 0;
   if (!fork_zygote()) ending_ = true;
   for (auto& [id, process] : processes_)
-    if (process.start_pending && process.channel == -1)
-      start_failed(process, id, Error{ErrorKind::system, 0, "start: the zygote was killed meanwhile"});
+    if (process.start_pending && process.channel == -1) start_again(process, id);
 }
 
 void Keeper::process_known(supervision::ChildId id, int pid, OwnedFd pidfd) {
@@ -290,6 +318,7 @@ void Keeper::process_known(supervision::ChildId id, int pid, OwnedFd pidfd) {
   process.pidfd = std::move(pidfd);
   by_pid_[pid] = id;
   if (const int owed = std::exchange(process.owed_signal, 0); owed != 0) signal_process(id, owed);
+  if (process.said_ready) apply(supervision::Ready{id, process.incarnation});
   const auto early = std::ranges::find(early_exits_, pid, &EarlyExit::pid);
   if (early == early_exits_.end()) return;
   siginfo_t alive{};  // the number may be in use again: the pidfd tells whether it is this one's

@@ -74,6 +74,8 @@ class Keeper {
     TimePoint start_asked{};
     int zygote = 0;                 ///< the one that was asked
     int owed_signal = 0;            ///< ordered while the start was pending
+    int hello_pid = 0;              ///< what it said of itself; 0: nothing yet
+    bool said_ready = false;
     std::string failed_text{};
     std::uint64_t watched_steps = 0;
     bool watched_busy = false;
@@ -93,6 +95,8 @@ class Keeper {
   void start(const supervision::Start& action);
   void start_failed(Process& process, supervision::ChildId id, const Error& error);
   Result<void> start_process(Process& process, supervision::ChildId id);
+  Result<void> ask_zygote(Process& process, std::span<const std::byte> packet, std::span<const int> descriptors);
+  void start_again(Process& process, supervision::ChildId id);
   [[nodiscard]] Result<control::Start> start_record(const Process& process, supervision::ChildId id) const;
   void clear(const supervision::Clear& action);
   void finish_clears();

@@ -77,7 +77,7 @@ void Keeper::lose_client(int key) {
   if (!process->second.start_pending) return;
   zygote_speaks();  // its answer may lie there already
   if (process->second.start_pending && process->second.zygote != zygote_pid_)
-    start_failed(process->second, process->first, Error{ErrorKind::system, 0, "start: the zygote was killed meanwhile"});
+    start_again(process->second, process->first);
 }
 
 template <class Record>
@@ -213,13 +213,15 @@ void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> pa
   if (kind == Kind::hello && present) {
     const auto hello = control::read<control::Hello>(packet);
     if (!hello) return;
+    at->second.hello_pid = hello->pid;
+    at->second.said_ready = hello->ready;
     if (at->second.pid == 0 && at->second.start_pending) {  // the zygote's own word is late, or it died
       siginfo_t info{};
       if (by_pid_.contains(hello->pid) || hello->pid == zygote_pid_) return;
       if (::waitid(P_PID, static_cast<id_t>(hello->pid), &info, WEXITED | WNOHANG | WNOWAIT) == -1) return;  // not our child
       if (auto pidfd = owned(::pidfd_open(hello->pid, 0), "pidfd_open")) process_known(client.child, hello->pid, std::move(*pidfd));
     }
-    if (hello->ready) apply(supervision::Ready{client.child, client.incarnation});
+    if (hello->ready && at->second.pidfd) apply(supervision::Ready{client.child, client.incarnation});
   } else if (kind == Kind::ready && present) {
     apply(supervision::Ready{client.child, client.incarnation});
   } else if (kind == Kind::failed && present) {

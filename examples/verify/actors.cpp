@@ -104,11 +104,13 @@ void Lister::note_malformed(Malformed malformed) {
 
 /// Answers as many Wants as there are entries for; says so when there are no more.
 void Lister::serve(troupe::Self& self) {
+  // Small batches at first: a short list of large files is shared out evenly, a long one soon costs few messages.
+  const std::size_t batch_max = std::clamp<std::size_t>(kept.next_id / (std::size_t{4} * std::max(kept.hashers, 1U)), 1, batch_entries_max);
   std::size_t served = 0;
   for (; served < kept.wanting.size(); ++served) {
     Batch batch{.pass = kept.pass, .first = kept.next_id};
     std::size_t path_bytes = 0;
-    while (batch.entries.size() < batch_entries_max && path_bytes < batch_path_bytes_max) {
+    while (batch.entries.size() < batch_max && path_bytes < batch_path_bytes_max) {
       auto entry = next_entry();
       if (!entry) break;
       path_bytes += entry->path.size();
