@@ -17,14 +17,15 @@ using control::LaneClass;
 constexpr auto patience_in_handler = 1s;
 constexpr auto letter_within = 60s;
 constexpr std::size_t length_bytes = sizeof(std::uint64_t);  ///< of the state, in front of it
-/// Numbers of a role that was added anew are larger than all it ever used, so that nobody takes them for old ones:
-/// 24 bits of the child's own number, 32 of its messages to one receiver.
+/// Numbers of a role that was added anew are larger than all it ever used, so that nobody takes them for old
+/// ones: 24 bits of the child's own number, 32 of its messages to one receiver.
 constexpr unsigned number_bits_per_child = 32;
 
 /// What a failed encoding into a slot means to whoever chose its size.
 Result<void> too_small(const Error& error, std::size_t slot_bytes) {
   if (error.kind != ErrorKind::full) return tl::unexpected<Error>{error};
-  return failure(error.kind, "kept state: state and unsent messages take more than the " + std::to_string(slot_bytes) +
+  return failure(error.kind, "kept state: state and unsent messages take more than the " +
+                                 std::to_string(slot_bytes) +
                                  " bytes of a slot; try a larger state_bytes_max");
 }
 
@@ -67,7 +68,8 @@ int ActorLoop::run() {
   behavior_.stop(self_);
   if (kept_) {
     write_down().value();
-    while (!deliver_outbox()) {  // what was sent is delivered, and be it the last thing; the stop's deadline bounds it
+    while (!deliver_outbox()) {  // what was sent is delivered, and be it the last thing; the stop's deadline
+                                 // bounds it
       show(lane::Activity::parked, 0);
       endpoint_.sleep_for_room();
       endpoint_.catch_up();
@@ -81,8 +83,8 @@ void ActorLoop::rest() {
   endpoint_.sleep(never);
 }
 
-/// Two actors whose letters wait for each other would wait for ever if they took no mail meanwhile: so they do,
-/// until half of the slot is letters.
+/// Two actors whose letters wait for each other would wait for ever if they took no mail meanwhile: so they
+/// do, until half of the slot is letters.
 bool ActorLoop::outbox_is_heavy() const noexcept {
   std::size_t bytes = 0;
   for (const Letter& letter : books_.outbox) bytes += letter.bytes.size() + sizeof(Letter);
@@ -103,15 +105,19 @@ void ActorLoop::wait_for_room() {
 /// Goes on from the committed slot: the state, the place on every lane, and letters that may not have left.
 Result<void> ActorLoop::restore() {
   if (!behavior_.keeps_state()) return {};
-  auto kept = KeptFile::create(endpoint_.link().take_state_file().get(), endpoint_.link().attached().kept_bytes);
+  auto kept =
+      KeptFile::create(endpoint_.link().take_state_file().get(), endpoint_.link().attached().kept_bytes);
   if (!kept) return failure(std::move(kept));
   kept_ = std::move(*kept);
-  endpoint_.capture([](void* loop, Letter&& letter) { return static_cast<ActorLoop*>(loop)->keep(std::move(letter)); }, this);
+  endpoint_.capture(
+      [](void* loop, Letter&& letter) { return static_cast<ActorLoop*>(loop)->keep(std::move(letter)); },
+      this);
   const std::span<const std::byte> bytes = kept_->committed();
   if (bytes.empty()) return {};
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), std::min(length_bytes, bytes.size()));
-  if (bytes.size() < length_bytes || length > bytes.size() - length_bytes) return failure(ErrorKind::malformed, "kept state: cut short");
+  if (bytes.size() < length_bytes || length > bytes.size() - length_bytes)
+    return failure(ErrorKind::malformed, "kept state: cut short");
   if (auto loaded = behavior_.load(bytes.subspan(length_bytes, length)); !loaded) return loaded;
   auto books = decode<Books>(bytes.subspan(length_bytes + length));
   if (!books) return failure(std::move(books));
@@ -155,7 +161,8 @@ bool ActorLoop::deliver_outbox() {
   for (; done < books_.outbox.size(); ++done) {
     const auto delivery = endpoint_.try_deliver(books_.outbox[done]);
     if (delivery == Endpoint::Delivery::no_room) break;
-    if (delivery == Endpoint::Delivery::impossible) quarantine(books_.outbox[done], ErrorKind::invalid, "it does not fit into its receiver's mailbox");
+    if (delivery == Endpoint::Delivery::impossible)
+      quarantine(books_.outbox[done], ErrorKind::invalid, "it does not fit into its receiver's mailbox");
   }
   if (done != 0) letter_deadline_ = never;
   books_.outbox.erase(books_.outbox.begin(), books_.outbox.begin() + static_cast<std::ptrdiff_t>(done));
@@ -165,7 +172,11 @@ bool ActorLoop::deliver_outbox() {
 /// A letter that cannot arrive goes where it can be looked at. A late reply is missed by nobody.
 void ActorLoop::quarantine(const Letter& letter, ErrorKind cause, std::string_view text) {
   if (static_cast<LaneClass>(letter.lane_class) == LaneClass::reply) return;
-  const control::Quarantine what{.from = endpoint_.link().attached().role, .type = letter.type, .sequence = letter.sequence, .cause = cause, .text = text};
+  const control::Quarantine what{.from = endpoint_.link().attached().role,
+                                 .type = letter.type,
+                                 .sequence = letter.sequence,
+                                 .cause = cause,
+                                 .text = text};
   put_aside(what, std::as_bytes(std::span{letter.bytes}));
 }
 
@@ -173,7 +184,8 @@ void ActorLoop::quarantine(const Letter& letter, ErrorKind cause, std::string_vi
 void ActorLoop::prune_marks() {
   constexpr std::size_t kept_anyway = 64;
   if (books_.consumed.size() < kept_anyway) return;
-  std::erase_if(books_.consumed, [&](const Books::Mark& mark) { return mark.number == 0 && !endpoint_.hears(mark.from); });
+  std::erase_if(books_.consumed,
+                [&](const Books::Mark& mark) { return mark.number == 0 && !endpoint_.hears(mark.from); });
 }
 
 Books::Mark& ActorLoop::mark_of(RoleId from) {
@@ -213,7 +225,8 @@ void ActorLoop::handle(Endpoint::InLane& lane) {
   lane.reader->settle();
 }
 
-/// A numbered message that was consumed already: its sender's last incarnation sent it, and so did the present one.
+/// A numbered message that was consumed already: its sender's last incarnation sent it, and so did the
+/// present one.
 bool ActorLoop::is_duplicate(Endpoint::InLane& lane, const Frame& frame) {
   const std::uint64_t number = envelope::number_of(frame.info.sequence);
   if (number == 0 || number > mark_of(lane.from).number) return false;
@@ -229,22 +242,28 @@ void ActorLoop::dispatch(Endpoint::InLane& lane, const Frame& frame) {
   std::span<const std::byte> message = frame.payload;
   if (envelope::kind_of(frame.info.sequence) == envelope::Kind::question) {
     const auto question = control::read<envelope::Question>(message);
-    if (!question) return set_aside(lane, frame, ErrorKind::malformed, attempt_, "a question without its header");
+    if (!question)
+      return set_aside(lane, frame, ErrorKind::malformed, attempt_, "a question without its header");
     if (question->deadline < Clock::now().time_since_epoch().count()) return;  // nobody waits for it any more
     asker_ = {lane.from, question->token};
     message = message.subspan(sizeof *question);
   }
   if (attempts_max_ != unlimited && attempt_ > attempts_max_)
-    return set_aside(lane, frame, ErrorKind::poison, attempt_ - 1, "its handler did not survive " + std::to_string(attempt_ - 1) + " attempts");
+    return set_aside(lane, frame, ErrorKind::poison, attempt_ - 1,
+                     "its handler did not survive " + std::to_string(attempt_ - 1) + " attempts");
   const Handled handled = behavior_.handle(frame.info.type, message, self_);
   switch (handled.kind) {
     case Handled::Kind::done: return;
-    case Handled::Kind::unknown_type: return set_aside(lane, frame, ErrorKind::refused, attempt_, "this actor does not accept a message of that type");
-    case Handled::Kind::malformed: return set_aside(lane, frame, ErrorKind::malformed, attempt_, handled.text);
+    case Handled::Kind::unknown_type:
+      return set_aside(lane, frame, ErrorKind::refused, attempt_,
+                       "this actor does not accept a message of that type");
+    case Handled::Kind::malformed:
+      return set_aside(lane, frame, ErrorKind::malformed, attempt_, handled.text);
   }
 }
 
-/// Commit, then acknowledge: a kill between the two is seen by the next incarnation, which resumes behind the frame.
+/// Commit, then acknowledge: a kill between the two is seen by the next incarnation, which resumes behind the
+/// frame.
 void ActorLoop::finish(Endpoint::InLane& lane, const Frame& frame) {
   Books::Mark& mark = mark_of(lane.from);
   mark.lane = lane.reader->spec().id;
@@ -260,7 +279,8 @@ void ActorLoop::finish(Endpoint::InLane& lane, const Frame& frame) {
 }
 
 /// The message goes to the keeper's quarantine with its cause; whoever asked is told.
-void ActorLoop::set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind cause, std::uint32_t attempts, std::string_view text) {
+void ActorLoop::set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind cause, std::uint32_t attempts,
+                          std::string_view text) {
   log(LogLevel::warning, "set aside: " + std::string{to_string(cause)} + ", " + std::string{text});
   const control::Quarantine what{.from = lane.from,
                                  .type = frame.info.type,
@@ -275,9 +295,11 @@ void ActorLoop::set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind 
 void ActorLoop::put_aside(control::Quarantine what, std::span<const std::byte> payload) {
   what.bytes = static_cast<std::uint32_t>(payload.size());
   auto file = create_memory("troupe-quarantine", std::max<std::size_t>(payload.size(), 1));
-  const bool whole = file && ::pwrite(file->get(), payload.data(), payload.size(), 0) == static_cast<ssize_t>(payload.size());
+  const bool whole = file && ::pwrite(file->get(), payload.data(), payload.size(), 0) ==
+                                 static_cast<ssize_t>(payload.size());
   const int fd = whole ? file->get() : -1;
-  [[maybe_unused]] const auto told = endpoint_.link().tell(what, whole ? std::span<const int>{&fd, 1} : std::span<const int>{});
+  [[maybe_unused]] const auto told =
+      endpoint_.link().tell(what, whole ? std::span<const int>{&fd, 1} : std::span<const int>{});
 }
 
 // ---- replies ------------------------------------------------------------------------------------------
@@ -285,11 +307,14 @@ void ActorLoop::put_aside(control::Quarantine what, std::span<const std::byte> p
 void ActorLoop::post_reply(const Asker& to, std::uint32_t outcome, const Payload& value) {
   if (to.role == 0) return;
   const envelope::Reply header{.token = to.token, .outcome = outcome};
-  // A reply never waits: its asker has made room by taking every earlier one. If there is none even so, nobody is listening.
-  const auto posted = endpoint_.post({to.role, LaneClass::reply}, {0, envelope::sequence(envelope::Kind::reply, 0)},
-                                     control::bytes_of(header), value, Duration::zero());
+  // A reply never waits: its asker has made room by taking every earlier one. If there is none even so,
+  // nobody is listening.
+  const auto posted =
+      endpoint_.post({to.role, LaneClass::reply}, {0, envelope::sequence(envelope::Kind::reply, 0)},
+                     control::bytes_of(header), value, Duration::zero());
   // One that cannot travel at all is the asker's to know: nothing better will come.
-  if (!posted && posted.error().kind == ErrorKind::invalid && outcome == 0) reply_error(to, ErrorKind::invalid, posted.error().text);
+  if (!posted && posted.error().kind == ErrorKind::invalid && outcome == 0)
+    reply_error(to, ErrorKind::invalid, posted.error().text);
 }
 
 void ActorLoop::reply(const Asker& to, const Payload& value) { post_reply(to, 0, value); }
@@ -311,11 +336,15 @@ void send_reply_error(const Asker& asker, ErrorKind kind, std::string_view text)
 
 // ---- Self ---------------------------------------------------------------------------------------------
 
-RoleId Self::role_of(std::string_view path) const { return detail::role_of_path(loop_->endpoint_.link().attached().supervisor, path); }
+RoleId Self::role_of(std::string_view path) const {
+  return detail::role_of_path(loop_->endpoint_.link().attached().supervisor, path);
+}
 std::uint32_t Self::attempt() const noexcept { return loop_->attempt_; }
 std::uint32_t Self::incarnation() const noexcept { return loop_->endpoint_.link().attached().incarnation; }
 std::string_view Self::name() const noexcept { return loop_->endpoint_.link().attached().name.view(); }
-std::uint64_t Self::duplicates_dropped() const noexcept { return loop_->endpoint_.reader_file().page().progress.duplicates.load(std::memory_order_relaxed); }
+std::uint64_t Self::duplicates_dropped() const noexcept {
+  return loop_->endpoint_.reader_file().page().progress.duplicates.load(std::memory_order_relaxed);
+}
 bool Self::stop_requested() const noexcept {
   loop_->endpoint_.catch_up();
   return loop_->endpoint_.stop_requested();
@@ -331,7 +360,8 @@ void Self::commit() {
   if (loop_->kept_) {
     loop_->write_down().value();
     if (loop_->lane_in_hand_ != nullptr) loop_->lane_in_hand_->reader->forgive_attempts();
-    [[maybe_unused]] const bool delivered = loop_->deliver_outbox();  // the rest goes with the end of the handler
+    [[maybe_unused]] const bool delivered =
+        loop_->deliver_outbox();  // the rest goes with the end of the handler
   }
   progress();
 }

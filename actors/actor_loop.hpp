@@ -48,9 +48,10 @@ struct Books {
 
 /// The life of an actor process. One thread.
 ///
-/// Order of one message: attempt word, handler, commit of state + books (one store), acknowledgement (one store),
-/// then the outbox is copied to its lanes. A kill between any two of them is repaired by the next incarnation from
-/// the kept slot and the words in shared memory; docs/lane.md and docs/architecture.md say how.
+/// Order of one message: attempt word, handler, commit of state + books (one store), acknowledgement (one
+/// store), then the outbox is copied to its lanes. A kill between any two of them is repaired by the next
+/// incarnation from the kept slot and the words in shared memory; docs/lane.md and docs/architecture.md say
+/// how.
 class ActorLoop {
  public:
   ActorLoop(Endpoint& endpoint, Behavior& behavior);
@@ -75,7 +76,8 @@ class ActorLoop {
   void dispatch(Endpoint::InLane& lane, const Frame& frame);
   bool is_duplicate(Endpoint::InLane& lane, const Frame& frame);
   void finish(Endpoint::InLane& lane, const Frame& frame);
-  void set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind cause, std::uint32_t attempts, std::string_view text);
+  void set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind cause, std::uint32_t attempts,
+                 std::string_view text);
   Result<void> write_down();
   Result<void> keep(Letter&& letter);
   [[nodiscard]] bool deliver_outbox();

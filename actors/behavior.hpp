@@ -38,10 +38,11 @@ class TypedBehavior final : public Behavior {
 
  private:
   template <class... M>
-  Handled among(messages<M...> /*accepted*/, [[maybe_unused]] std::uint64_t type, [[maybe_unused]] std::span<const std::byte> message,
-                [[maybe_unused]] Self& self) {
+  Handled among(messages<M...> /*accepted*/, [[maybe_unused]] std::uint64_t type,
+                [[maybe_unused]] std::span<const std::byte> message, [[maybe_unused]] Self& self) {
     Handled handled{Handled::Kind::unknown_type, {}};
-    [[maybe_unused]] const bool known = ((type == type_id<M> && (handled = one<M>(message, self), true)) || ...);
+    [[maybe_unused]] const bool known =
+        ((type == type_id<M> && (handled = one<M>(message, self), true)) || ...);
     return handled;
   }
 
@@ -87,7 +88,8 @@ class TypedBehavior final : public Behavior {
 /// What an actor's process runs: makes the actor from its arguments, then serves its mailbox.
 template <class A, class... Args>
 int run_actor(std::span<const std::byte> bytes) {
-  A actor = std::apply([](auto&&... argument) { return A{std::forward<decltype(argument)>(argument)...}; }, decode_arguments<std::tuple<Args...>>(bytes));
+  A actor = std::apply([](auto&&... argument) { return A{std::forward<decltype(argument)>(argument)...}; },
+                       decode_arguments<std::tuple<Args...>>(bytes));
   TypedBehavior<A> behavior{actor};
   ActorLoop loop{*Endpoint::of_process().value(), behavior};
   behavior.serve(loop);

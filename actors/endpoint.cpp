@@ -14,10 +14,11 @@ namespace {
 using namespace std::chrono_literals;
 using control::LaneClass;
 
-constexpr std::uint64_t busy_capacity_max = 128 * 1024;  ///< a lane that is often full grows up to here; only large frames need more
-constexpr auto spin_for = 20us;          ///< what waking a sleeper on another core takes (docs/benchmarks.md)
+constexpr std::uint64_t busy_capacity_max =
+    128 * 1024;                  ///< a lane that is often full grows up to here; only large frames need more
+constexpr auto spin_for = 20us;  ///< what waking a sleeper on another core takes (docs/benchmarks.md)
 constexpr auto no_spin_after_switch = 100ms;
-constexpr auto retry_after = 20ms;       ///< where a limit stands in the way, whose end nobody announces
+constexpr auto retry_after = 20ms;  ///< where a limit stands in the way, whose end nobody announces
 
 /// The process's one endpoint. Guarded by `making`.
 struct Endpoints {
@@ -37,14 +38,17 @@ Error role_has_ended(const ExitReason& reason) {
 Result<void> check_size(std::size_t bytes) {
   constexpr std::size_t bytes_max = lane::frame_bytes_max - sizeof(lane::FrameHeader);
   if (bytes <= bytes_max) return {};
-  return failure(ErrorKind::invalid, "send: a message of " + std::to_string(bytes) + " bytes; at most " + std::to_string(bytes_max) + " may travel at once");
+  return failure(ErrorKind::invalid, "send: a message of " + std::to_string(bytes) + " bytes; at most " +
+                                         std::to_string(bytes_max) + " may travel at once");
 }
 
 /// Shows an activity to whoever judges this process from outside, and the one before it again at the end.
 class ShownActivity {
  public:
   ShownActivity(lane::Progress& progress, lane::Activity activity) noexcept
-      : progress_{progress}, before_{progress.activity.exchange(static_cast<std::uint32_t>(activity), std::memory_order_relaxed)} {}
+      : progress_{progress},
+        before_{progress.activity.exchange(static_cast<std::uint32_t>(activity), std::memory_order_relaxed)} {
+  }
   ShownActivity(const ShownActivity&) = delete;
   ShownActivity& operator=(const ShownActivity&) = delete;
   ~ShownActivity() { progress_.activity.store(before_, std::memory_order_relaxed); }
@@ -108,7 +112,8 @@ void Endpoint::set_resume_points(std::map<std::uint64_t, std::uint64_t> offset_b
   resume_ = std::move(offset_by_lane);
   for (auto& [key, chain] : in_)
     for (const auto& lane : chain)
-      if (const auto at = resume_.find(lane->reader->spec().id); at != resume_.end()) lane->reader->resume_at(at->second);
+      if (const auto at = resume_.find(lane->reader->spec().id); at != resume_.end())
+        lane->reader->resume_at(at->second);
 }
 
 void Endpoint::capture(Capture to, void* context) noexcept {
@@ -118,7 +123,8 @@ void Endpoint::capture(Capture to, void* context) noexcept {
 
 // ---- news from the keeper ---------------------------------------------------------------------------
 
-/// A change that cannot be learnt now (no descriptors, no memory) is offered again: nothing the keeper says is lost.
+/// A change that cannot be learnt now (no descriptors, no memory) is offered again: nothing the keeper says
+/// is lost.
 void Endpoint::catch_up() {
   while (has_news()) {
     seen_notices_ = link_->notices();
@@ -126,7 +132,8 @@ void Endpoint::catch_up() {
     for (bool took = false;; took = true) {
       auto pulled = link_->ask<control::Change>(control::Pull{.took = took});
       if (pulled && pulled->record.kind == control::ChangeKind::none) break;
-      auto learnt = pulled ? learn(pulled->record, std::move(pulled->descriptors)) : Result<void>{failure(std::move(pulled))};
+      auto learnt = pulled ? learn(pulled->record, std::move(pulled->descriptors))
+                           : Result<void>{failure(std::move(pulled))};
       if (learnt) continue;
       if (learnt.error().kind == ErrorKind::down || learnt.error().kind == ErrorKind::refused) return;
       log(LogLevel::warning, "news from the keeper cannot be taken yet: " + learnt.error().text);
@@ -150,12 +157,14 @@ Result<void> Endpoint::learn(control::Change change, std::vector<OwnedFd> descri
       return {};
     case ChangeKind::reader_changed: {
       const auto at = out_.find({change.peer, change.lane_class});
-      const bool mine = at != out_.end() && at->second.writer && at->second.writer->spec().id == change.lane.id;
+      const bool mine =
+          at != out_.end() && at->second.writer && at->second.writer->spec().id == change.lane.id;
       if (!mine) return {};
       if (descriptors.size() != 1) return failure(ErrorKind::exhausted, "a reader's file has not arrived");
       auto view = ReaderView::create(descriptors.front().get(), change.slots);
       if (!view) return failure(std::move(view));
-      at->second.writer->attach_reader(std::make_shared<const ReaderView>(std::move(*view)), at->second.bell.get());
+      at->second.writer->attach_reader(std::make_shared<const ReaderView>(std::move(*view)),
+                                       at->second.bell.get());
       return {};
     }
     case ChangeKind::role_ended: {
@@ -175,14 +184,16 @@ Result<void> Endpoint::learn(control::Change change, std::vector<OwnedFd> descri
 }
 
 Result<void> Endpoint::learn_lane(const control::Change& change, std::vector<OwnedFd> descriptors) {
-  if (descriptors.size() != 2 || change.lane.slot >= link_->attached().slots) return failure(ErrorKind::exhausted, "a lane's file has not arrived");
+  if (descriptors.size() != 2 || change.lane.slot >= link_->attached().slots)
+    return failure(ErrorKind::exhausted, "a lane's file has not arrived");
   auto lane = std::make_unique<InLane>();
   lane->from = change.peer;
   lane->lane_class = change.lane_class;
   lane->epoch = change.epoch;
   lane->final = change.final;
   lane->sender_bell = std::move(descriptors[1]);
-  auto reader = LaneReader::create(descriptors[0].get(), change.lane, file_.slot(change.lane.slot), lane->sender_bell.get());
+  auto reader = LaneReader::create(descriptors[0].get(), change.lane, file_.slot(change.lane.slot),
+                                   lane->sender_bell.get());
   if (!reader && (reader.error().kind == ErrorKind::malformed || reader.error().kind == ErrorKind::refused)) {
     log(LogLevel::error, "a sender's lane is given up: " + reader.error().text);
     return link_->tell(control::Broken{.lane = change.lane.id});
@@ -193,7 +204,8 @@ Result<void> Endpoint::learn_lane(const control::Change& change, std::vector<Own
   const Key key{lane->from, lane->lane_class};
   auto chain = std::ranges::find(in_, key, [](const auto& one) { return one.first; });
   if (chain == in_.end()) chain = in_.emplace(in_.end(), key, std::vector<std::unique_ptr<InLane>>{});
-  const auto behind = std::ranges::find_if(chain->second, [&](const auto& other) { return other->epoch > lane->epoch; });
+  const auto behind =
+      std::ranges::find_if(chain->second, [&](const auto& other) { return other->epoch > lane->epoch; });
   chain->second.insert(behind, std::move(lane));
   return {};
 }
@@ -215,14 +227,18 @@ KeeperLink::Woken Endpoint::wait_bell(TimePoint deadline) {
 
 Result<void> Endpoint::check_thread() const {
   if (owner_ == std::thread::id{} || owner_ == std::this_thread::get_id()) return {};
-  return failure(ErrorKind::refused, "send: in an actor only the thread that runs its handlers sends and asks; let it do so for the others");
+  return failure(
+      ErrorKind::refused,
+      "send: in an actor only the thread that runs its handlers sends and asks; let it do so for the others");
 }
 
 // ---- taking ---------------------------------------------------------------------------------------------
 
-/// Gives back the lanes at the front that are empty and stay so: then the next epoch's frames are next in order.
+/// Gives back the lanes at the front that are empty and stay so: then the next epoch's frames are next in
+/// order.
 void Endpoint::drop_drained(std::vector<std::unique_ptr<InLane>>& chain) {
-  while (!chain.empty() && chain.front()->final && (chain.front()->broken || !chain.front()->reader->pending())) {
+  while (!chain.empty() && chain.front()->final &&
+         (chain.front()->broken || !chain.front()->reader->pending())) {
     const std::uint64_t id = chain.front()->reader->spec().id;
     chain.front()->reader->settle();
     chain.erase(chain.begin());
@@ -244,11 +260,13 @@ Endpoint::InLane* Endpoint::next_mail() {
 }
 
 bool Endpoint::hears(RoleId role) const noexcept {
-  return std::ranges::any_of(in_, [&](const auto& one) { return one.first.first == role && !one.second.empty(); });
+  return std::ranges::any_of(in_,
+                             [&](const auto& one) { return one.first.first == role && !one.second.empty(); });
 }
 
 void Endpoint::sleep_for_room(TimePoint deadline) {
-  if (!has_news()) [[maybe_unused]] const auto woken = wait_bell(deadline);
+  if (!has_news()) [[maybe_unused]]
+    const auto woken = wait_bell(deadline);
 }
 
 /// Looks again and again for as long as waking a sleeper takes, and a while without even a look at the clock.
@@ -278,24 +296,31 @@ void Endpoint::sleep(TimePoint deadline) {
   };
   if (spin_until(something)) return;
   file_.announce_sleep();
-  if (!something()) [[maybe_unused]] const auto woken = wait_bell(deadline);
+  if (!something()) [[maybe_unused]]
+    const auto woken = wait_bell(deadline);
   file_.end_sleep();
 }
 
 // ---- sending ----------------------------------------------------------------------------------------------
 
 Result<void> Endpoint::connect(const Address& to, OutLane& lane, std::size_t bytes) {
-  const control::Connect request{.lane_class = to.lane_class, .to = to.to, .payload_bytes = bytes, .replaces = lane.writer ? lane.writer->spec().id : 0};
+  const control::Connect request{.lane_class = to.lane_class,
+                                 .to = to.to,
+                                 .payload_bytes = bytes,
+                                 .replaces = lane.writer ? lane.writer->spec().id : 0};
   auto answer = link_->ask<control::Connection>(request);
   if (!answer) return failure(std::move(answer));
   const control::Connection& made = answer->record;
   switch (made.outcome) {
     case control::ConnectOutcome::made: break;
-    case control::ConnectOutcome::later: return failure(ErrorKind::full, std::string{made.reason.detail.view()});
-    case control::ConnectOutcome::exhausted: return failure(ErrorKind::exhausted, std::string{made.reason.detail.view()});
+    case control::ConnectOutcome::later:
+      return failure(ErrorKind::full, std::string{made.reason.detail.view()});
+    case control::ConnectOutcome::exhausted:
+      return failure(ErrorKind::exhausted, std::string{made.reason.detail.view()});
     case control::ConnectOutcome::closed: return tl::unexpected<Error>{role_has_ended(made.reason.value())};
   }
-  if (answer->descriptors.size() < 2) return failure(ErrorKind::malformed, "connect: an answer without its descriptors");
+  if (answer->descriptors.size() < 2)
+    return failure(ErrorKind::malformed, "connect: an answer without its descriptors");
   auto writer = LaneWriter::create(answer->descriptors[0].get(), made.lane);
   if (!writer) return failure(std::move(writer));
   OwnedFd bell = std::move(answer->descriptors[1]);
@@ -337,7 +362,8 @@ Result<void> Endpoint::wait_for_room(OutLane& lane, std::size_t bytes, TimePoint
   const auto woken = has_news() ? KeeperLink::Woken::rung : wait_bell(deadline);
   if (lane.writer) lane.writer->end_wait();
   if (woken == KeeperLink::Woken::keeper_gone) return tl::unexpected<Error>{keeper_is_gone()};
-  if (woken == KeeperLink::Woken::deadline) return failure(ErrorKind::full, "send: the receiver's mailbox stayed full");
+  if (woken == KeeperLink::Woken::deadline)
+    return failure(ErrorKind::full, "send: the receiver's mailbox stayed full");
   return {};
 }
 
@@ -358,7 +384,9 @@ Result<std::span<std::byte>> Endpoint::room_for(const Address& to, std::size_t b
   }
 }
 
-Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, Duration within) {
+Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& info,
+                                            std::span<const std::byte> prefix, const Payload& payload,
+                                            Duration within) {
   if (to.to == 0) return failure(ErrorKind::closed, "send: an empty Ref names nobody");
   catch_up();
   auto lane = out_lane(to, prefix.size());
@@ -372,8 +400,9 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
       if (encoded) {
         std::ranges::copy(prefix, room->begin());
         const std::uint64_t offset = last_lane_->writer->publish(info, prefix.size() + *encoded);
-        // The mirror image of a reader's sleep: publish, then look. A new incarnation that scanned before this frame
-        // was published has moved our notice word before it scanned; learning of it rings its bell.
+        // The mirror image of a reader's sleep: publish, then look. A new incarnation that scanned before
+        // this frame was published has moved our notice word before it scanned; learning of it rings its
+        // bell.
         catch_up();
         return offset;
       }
@@ -381,21 +410,26 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
     }
     const std::size_t bytes = prefix.size() + std::max<std::size_t>(payload.size(payload.value), 1);
     if (auto fits = check_size(bytes); !fits) return failure(std::move(fits));
-    room = room_for(to, bytes, deadline_in(within));  // the clock is looked at only where there is something to wait for
+    room = room_for(to, bytes,
+                    deadline_in(within));  // the clock is looked at only where there is something to wait for
     if (!room) return failure(std::move(room));
   }
 }
 
-Result<std::uint64_t> Endpoint::post(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, Duration within) {
+Result<std::uint64_t> Endpoint::post(const Address& to, const FrameInfo& info,
+                                     std::span<const std::byte> prefix, const Payload& payload,
+                                     Duration within) {
   if (auto allowed = check_thread(); !allowed) return failure(std::move(allowed));
   const std::lock_guard lock{using_};
   if (capture_ != nullptr && to.to != 0) {
     const std::size_t size = prefix.size() + payload.size(payload.value);
     if (auto fits = check_size(size); !fits) return failure(std::move(fits));  // later, nobody could be told
-    Letter letter{to.to, static_cast<std::uint32_t>(to.lane_class), info.type, info.sequence, std::vector<std::uint8_t>(size)};
+    Letter letter{to.to, static_cast<std::uint32_t>(to.lane_class), info.type, info.sequence,
+                  std::vector<std::uint8_t>(size)};
     const auto bytes = std::as_writable_bytes(std::span{letter.bytes});
     std::ranges::copy(prefix, bytes.begin());
-    if (auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size())); !encoded) return failure(std::move(encoded));
+    if (auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size())); !encoded)
+      return failure(std::move(encoded));
     auto kept = capture_(capture_context_, std::move(letter));
     if (!kept) return failure(std::move(kept));
     return 0;
@@ -415,7 +449,8 @@ Endpoint::Delivery Endpoint::try_deliver(const Letter& letter) {
     const ErrorKind kind = lane.error().kind;
     if (kind == ErrorKind::closed || kind == ErrorKind::down) return Delivery::delivered;
     if (kind == ErrorKind::invalid || kind == ErrorKind::malformed || !waits) return Delivery::impossible;
-    if (kind != ErrorKind::full) retry_at_ = std::min(retry_at_, deadline_in(retry_after));  // a limit: nobody rings when it is gone
+    if (kind != ErrorKind::full)
+      retry_at_ = std::min(retry_at_, deadline_in(retry_after));  // a limit: nobody rings when it is gone
     return Delivery::no_room;
   }
   LaneWriter* writer = &*(*lane)->writer;
@@ -443,7 +478,8 @@ Endpoint::Delivery Endpoint::try_deliver(const Letter& letter) {
 
 bool Endpoint::reply_pending() const {
   return std::ranges::any_of(in_, [](const auto& one) {
-    return one.first.second == LaneClass::reply && !one.second.empty() && !one.second.front()->broken && one.second.front()->reader->pending();
+    return one.first.second == LaneClass::reply && !one.second.empty() && !one.second.front()->broken &&
+           one.second.front()->reader->pending();
   });
 }
 
@@ -451,7 +487,8 @@ bool Endpoint::reply_pending() const {
 void Endpoint::take_replies(std::uint64_t token, std::optional<ReplyBytes>& found) {
   for (auto& [key, chain] : in_) {
     if (key.second != LaneClass::reply) continue;
-    for (drop_drained(chain); !chain.empty() && !chain.front()->broken && chain.front()->reader->pending(); drop_drained(chain)) {
+    for (drop_drained(chain); !chain.empty() && !chain.front()->broken && chain.front()->reader->pending();
+         drop_drained(chain)) {
       LaneReader& reader = *chain.front()->reader;
       auto frame = reader.peek(reply_buffer_);
       if (!frame) {
@@ -469,19 +506,24 @@ void Endpoint::take_replies(std::uint64_t token, std::optional<ReplyBytes>& foun
 }
 
 Error Endpoint::down(const OutLane& lane, std::uint64_t offset) {
-  const bool in_hand = lane.last_attempt >> lane::attempts_bits == offset && (lane.last_attempt & lane::attempts_mask) != 0;
+  const bool in_hand =
+      lane.last_attempt >> lane::attempts_bits == offset && (lane.last_attempt & lane::attempts_mask) != 0;
   const bool begun = lane.last_head > offset || in_hand;
-  return {ErrorKind::down, 0, "ask: the receiver has ended (" + to_string(lane.reason) + "); its handler had " + (begun ? "begun" : "not begun")};
+  return {ErrorKind::down, 0,
+          "ask: the receiver has ended (" + to_string(lane.reason) + "); its handler had " +
+              (begun ? "begun" : "not begun")};
 }
 
-Result<Endpoint::ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const Payload& payload, TimePoint deadline) {
+Result<Endpoint::ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const Payload& payload,
+                                           TimePoint deadline) {
   if (auto allowed = check_thread(); !allowed) return failure(std::move(allowed));
   const std::lock_guard lock{using_};
   std::optional<ReplyBytes> found;
   const std::uint64_t token = next_token_++ | std::uint64_t{link_->attached().incarnation} << 40U;
   take_replies(token, found);  // late ones make room for this one's
   const envelope::Question question{deadline.time_since_epoch().count(), token};
-  auto offset = post_locked({to, LaneClass::mail}, {type, envelope::sequence(envelope::Kind::question, 0)}, control::bytes_of(question), payload, deadline - Clock::now());
+  auto offset = post_locked({to, LaneClass::mail}, {type, envelope::sequence(envelope::Kind::question, 0)},
+                            control::bytes_of(question), payload, deadline - Clock::now());
   if (!offset) {
     if (offset.error().kind == ErrorKind::closed) offset.error().kind = ErrorKind::down;
     return failure(std::move(offset));

@@ -24,7 +24,10 @@ struct Payload {
 
   template <class T>
   static Payload of(const T& value) {
-    return {&value, [](const void* v, std::span<std::byte> room) { return troupe::encode(*static_cast<const T*>(v), room); },
+    return {&value,
+            [](const void* v, std::span<std::byte> room) {
+              return troupe::encode(*static_cast<const T*>(v), room);
+            },
             [](const void* v) { return encoded_size(*static_cast<const T*>(v)); }};
   }
   /// Bytes that are encoded already.
@@ -37,7 +40,8 @@ struct Address {
   control::LaneClass lane_class = control::LaneClass::mail;
 };
 
-/// A message in an outbox: sent in effect when the state it belongs to is committed, copied to its lane after that.
+/// A message in an outbox: sent in effect when the state it belongs to is committed, copied to its lane after
+/// that.
 struct Letter {
   RoleId to = 0;
   std::uint32_t lane_class = 0;
@@ -48,24 +52,28 @@ struct Letter {
 
 /// One process's lanes, in and out.
 ///
-/// Invariant: frames are taken in order per sender and class, oldest epoch first, and a lane is given back only
-/// when it is empty and can get no more. One per process. Sending and asking: any thread, they take turns.
-/// Taking: the actor loop's thread only.
+/// Invariant: frames are taken in order per sender and class, oldest epoch first, and a lane is given back
+/// only when it is empty and can get no more. One per process. Sending and asking: any thread, they take
+/// turns. Taking: the actor loop's thread only.
 class Endpoint {
  public:
   [[nodiscard]] static Result<Endpoint*> of_process();
 
-  /// Encodes straight into the receiver's lane; returns the frame's offset. `closed` for a role that has ended or
-  /// never was, `full` when there was no room `within`, `exhausted` where a limit stands in the way, `invalid` for a value that is too large.
-  [[nodiscard]] Result<std::uint64_t> post(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, Duration within);
+  /// Encodes straight into the receiver's lane; returns the frame's offset. `closed` for a role that has
+  /// ended or never was, `full` when there was no room `within`, `exhausted` where a limit stands in the way,
+  /// `invalid` for a value that is too large.
+  [[nodiscard]] Result<std::uint64_t> post(const Address& to, const FrameInfo& info,
+                                           std::span<const std::byte> prefix, const Payload& payload,
+                                           Duration within);
 
   struct ReplyBytes {
     std::uint32_t outcome = 0;
     std::vector<std::byte> bytes{};
   };
-  /// Posts a question and waits for its reply, over restarts of the receiver. Errors beyond post's: `timed_out`, and
-  /// `down` when the role has ended; the text says whether its handler had begun.
-  [[nodiscard]] Result<ReplyBytes> ask(RoleId to, std::uint64_t type, const Payload& payload, TimePoint deadline);
+  /// Posts a question and waits for its reply, over restarts of the receiver. Errors beyond post's:
+  /// `timed_out`, and `down` when the role has ended; the text says whether its handler had begun.
+  [[nodiscard]] Result<ReplyBytes> ask(RoleId to, std::uint64_t type, const Payload& payload,
+                                       TimePoint deadline);
 
   /// While set, mail goes there instead of to the lanes.
   using Capture = Result<void> (*)(void* context, Letter&& letter);
@@ -91,7 +99,9 @@ class Endpoint {
   [[nodiscard]] bool stop_requested() const noexcept { return stop_; }
   /// Learns what the keeper has to tell, if its word has moved.
   void catch_up();
-  [[nodiscard]] bool has_news() const noexcept { return link_->notices() != seen_notices_ || (retry_at_ != never && Clock::now() >= retry_at_); }
+  [[nodiscard]] bool has_news() const noexcept {
+    return link_->notices() != seen_notices_ || (retry_at_ != never && Clock::now() >= retry_at_);
+  }
   /// Sleeps until there may be mail or news.
   void sleep(TimePoint deadline);
   /// Sleeps until there may be room for the letter that could not be delivered, or news; mail can wait.
@@ -99,9 +109,9 @@ class Endpoint {
   /// Whether that role has a lane here.
   [[nodiscard]] bool hears(RoleId role) const noexcept;
   enum class Delivery {
-    delivered,  ///< or its receiver has ended: as with any send
-    no_room,    ///< the bell will ring, or sleep_for_room() ends, when it is worth another try
-    impossible, ///< it can never arrive: larger than the receiver's mailbox
+    delivered,   ///< or its receiver has ended: as with any send
+    no_room,     ///< the bell will ring, or sleep_for_room() ends, when it is worth another try
+    impossible,  ///< it can never arrive: larger than the receiver's mailbox
   };
   /// Copies a letter to its lane if there is room now.
   [[nodiscard]] Delivery try_deliver(const Letter& letter);
@@ -123,15 +133,18 @@ class Endpoint {
     OwnedFd bell{};
     bool ended = false;
     ExitReason reason{};
-    std::uint64_t last_head = 0;     ///< of the receiver's last incarnation, once it has ended
+    std::uint64_t last_head = 0;  ///< of the receiver's last incarnation, once it has ended
     std::uint64_t last_attempt = 0;
   };
   using Key = std::pair<RoleId, control::LaneClass>;
   struct KeyHash {
-    std::size_t operator()(const Key& key) const noexcept { return key.first * 2 + static_cast<std::size_t>(key.second); }
+    std::size_t operator()(const Key& key) const noexcept {
+      return key.first * 2 + static_cast<std::size_t>(key.second);
+    }
   };
 
-  Endpoint(KeeperLink& link, ReaderFile file, std::uint64_t generation) noexcept : link_{&link}, file_{std::move(file)}, generation_{generation} {}
+  Endpoint(KeeperLink& link, ReaderFile file, std::uint64_t generation) noexcept
+      : link_{&link}, file_{std::move(file)}, generation_{generation} {}
   Result<void> learn(control::Change change, std::vector<OwnedFd> descriptors);
   Result<void> learn_lane(const control::Change& change, std::vector<OwnedFd> descriptors);
   [[nodiscard]] Result<void> check_thread() const;
@@ -140,7 +153,9 @@ class Endpoint {
   Result<OutLane*> out_lane(const Address& to, std::size_t bytes);
   Result<void> connect(const Address& to, OutLane& lane, std::size_t bytes);
   Result<std::span<std::byte>> room_for(const Address& to, std::size_t bytes, TimePoint deadline);
-  Result<std::uint64_t> post_locked(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix, const Payload& payload, Duration within);
+  Result<std::uint64_t> post_locked(const Address& to, const FrameInfo& info,
+                                    std::span<const std::byte> prefix, const Payload& payload,
+                                    Duration within);
   template <class Predicate>
   [[nodiscard]] bool spin_until(Predicate something);
   Result<void> wait_for_room(OutLane& lane, std::size_t bytes, TimePoint deadline);
@@ -154,7 +169,8 @@ class Endpoint {
   std::mutex using_;
   std::thread::id owner_{};  ///< none: any thread
   std::uint64_t seen_notices_ = ~std::uint64_t{0};
-  TimePoint retry_at_ = never;  ///< something could not be taken from the keeper, or a lane not be made: try again then
+  TimePoint retry_at_ =
+      never;  ///< something could not be taken from the keeper, or a lane not be made: try again then
   bool stop_ = false;
   Duration patience_ = std::chrono::seconds{5};
   Capture capture_ = nullptr;

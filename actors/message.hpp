@@ -21,14 +21,16 @@ struct messages {};
 template <class M>
 struct reply_of {};
 template <class M>
-  requires requires { typename M::reply; }
+requires requires { typename M::reply; }
 struct reply_of<M> {
   using type = typename M::reply;
 };
 
 /// Whether a message is a question: it names its reply.
 template <class M>
-concept Question = requires { typename reply_of<M>::type; };
+concept Question = requires {
+  typename reply_of<M>::type;
+};
 
 namespace detail {
 
@@ -52,29 +54,39 @@ using Protocol = typename protocol_of<A>::type;
 template <class M>
 struct OnlyMessage {
   template <class T>
-    requires std::same_as<T, M>
+  requires std::same_as<T, M>
   operator const T&() const;
 };
 
 template <class A, class M>
-concept HandlesAlone = requires(A actor, OnlyMessage<M> message) { actor.on(message); };
+concept HandlesAlone = requires(A actor, OnlyMessage<M> message) {
+  actor.on(message);
+};
 template <class A, class M>
-concept HandlesWithSelf = requires(A actor, OnlyMessage<M> message, Self& self) { actor.on(message, self); };
+concept HandlesWithSelf = requires(A actor, OnlyMessage<M> message, Self& self) {
+  actor.on(message, self);
+};
 
 /// A question may be answered later, through the Reply that its handler is given.
 template <class A, class M>
-concept HandlesWithReply = Question<M> && requires(A actor, OnlyMessage<M> message, Reply<typename reply_of<M>::type> reply) { actor.on(message, std::move(reply)); };
+concept HandlesWithReply = Question<M> &&
+    requires(A actor, OnlyMessage<M> message, Reply<typename reply_of<M>::type> reply) {
+  actor.on(message, std::move(reply));
+};
 template <class A, class M>
-concept HandlesWithReplyAndSelf = Question<M> && requires(A actor, OnlyMessage<M> message, Reply<typename reply_of<M>::type> reply, Self& self) {
+concept HandlesWithReplyAndSelf = Question<M> &&
+    requires(A actor, OnlyMessage<M> message, Reply<typename reply_of<M>::type> reply, Self& self) {
   actor.on(message, std::move(reply), self);
 };
 template <class A, class M>
-concept Handles = HandlesAlone<A, M> || HandlesWithSelf<A, M> || HandlesWithReply<A, M> || HandlesWithReplyAndSelf<A, M>;
+concept Handles =
+    HandlesAlone<A, M> || HandlesWithSelf<A, M> || HandlesWithReply<A, M> || HandlesWithReplyAndSelf<A, M>;
 
 template <class A, class M>
 consteval bool require_handler() {
-  static_assert(Handles<A, M>, "troupe: `accepts` names a message for which this actor has no on(const M&); "
-                               "troupe::Reply<R> and troupe::Self& may follow the message");
+  static_assert(Handles<A, M>,
+                "troupe: `accepts` names a message for which this actor has no on(const M&); "
+                "troupe::Reply<R> and troupe::Self& may follow the message");
   require_serializable<M>();
   if constexpr (Question<M>) require_serializable<typename reply_of<M>::type>();
   return true;
@@ -83,7 +95,9 @@ consteval bool require_handler() {
 /// Does not compile unless A has a handler for everything it accepts.
 template <class A>
 consteval bool require_actor() {
-  static_assert(requires { typename A::accepts; }, "troupe: an actor says what it accepts: using accepts = troupe::messages<…>;");
+  static_assert(
+      requires { typename A::accepts; },
+      "troupe: an actor says what it accepts: using accepts = troupe::messages<…>;");
   if constexpr (requires { typename A::accepts; })
     return []<class... M>(messages<M...>) { return (require_handler<A, M>() && ...); }(typename A::accepts{});
   else
@@ -92,7 +106,9 @@ consteval bool require_actor() {
 
 /// Whether A keeps state with Troupe: it has a member named `kept`.
 template <class A>
-concept KeepsState = requires(A actor) { actor.kept; };
+concept KeepsState = requires(A actor) {
+  actor.kept;
+};
 
 }  // namespace detail
 }  // namespace troupe

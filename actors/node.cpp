@@ -18,10 +18,12 @@ struct Node::State {
   supervision::SupervisorId id = 0;
   std::uint64_t generation = 0;  ///< of the link that it was made through
 
-  /// That link; `closed` where another one has taken its place, to whose keeper our number means another node.
+  /// That link; `closed` where another one has taken its place, to whose keeper our number means another
+  /// node.
   [[nodiscard]] Result<KeeperLink*> link() const {
     auto present = KeeperLink::of_process();
-    if (present && KeeperLink::current_generation() != generation) return failure(ErrorKind::closed, "node: its keeper was ended, and it with it");
+    if (present && KeeperLink::current_generation() != generation)
+      return failure(ErrorKind::closed, "node: its keeper was ended, and it with it");
     return present;
   }
   template <class Record, class Request>
@@ -129,15 +131,19 @@ Result<Node> Node::create() {
 
 Node::~Node() {
   if (!state_) return;
-  [[maybe_unused]] const auto stopped = stop();  // the only error is the keeper's end, which has ended the children too
-  [[maybe_unused]] const auto removed = state_->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::remove_supervisor, .id = state_->id});
+  [[maybe_unused]] const auto stopped =
+      stop();  // the only error is the keeper's end, which has ended the children too
+  [[maybe_unused]] const auto removed = state_->ask<control::Id>(
+      control::OfSupervisor{.kind = control::Kind::remove_supervisor, .id = state_->id});
 }
 
 supervision::SupervisorId Node::id() const noexcept { return state_->id; }
 
-Result<RoleId> Node::spawn_entry(std::string_view name, const ChildOptions& options, const detail::PackedCall& call) {
+Result<RoleId> Node::spawn_entry(std::string_view name, const ChildOptions& options,
+                                 const detail::PackedCall& call) {
   if (name.empty() || name.size() > control::name_bytes_max)
-    return failure(ErrorKind::invalid, "spawn: a name has 1 to " + std::to_string(control::name_bytes_max) + " bytes");
+    return failure(ErrorKind::invalid,
+                   "spawn: a name has 1 to " + std::to_string(control::name_bytes_max) + " bytes");
   const control::AddChild request{.method = options.method,
                                   .supervisor = id(),
                                   .entry = call.entry,
@@ -158,7 +164,8 @@ Result<RoleId> Node::spawn_entry(std::string_view name, const ChildOptions& opti
 Result<std::vector<ChildInfo>> Node::children() const {
   std::vector<ChildInfo> all;
   for (std::uint32_t index = 0;; ++index) {
-    auto answer = state_->ask<control::ChildRecord>(control::OfSupervisor{.kind = control::Kind::list_children, .index = index, .id = id()});
+    auto answer = state_->ask<control::ChildRecord>(
+        control::OfSupervisor{.kind = control::Kind::list_children, .index = index, .id = id()});
     if (!answer) return failure(std::move(answer));
     if (answer->record.id == 0) return all;
     all.push_back(info_of(answer->record));
@@ -167,9 +174,11 @@ Result<std::vector<ChildInfo>> Node::children() const {
 
 Result<supervision::ChildId> Node::child(std::string_view name) const {
   for (std::uint32_t index = 0;; ++index) {
-    auto answer = state_->ask<control::ChildRecord>(control::OfSupervisor{.kind = control::Kind::list_children, .index = index, .id = id()});
+    auto answer = state_->ask<control::ChildRecord>(
+        control::OfSupervisor{.kind = control::Kind::list_children, .index = index, .id = id()});
     if (!answer) return failure(std::move(answer));
-    if (answer->record.id == 0) return failure(ErrorKind::invalid, "child " + std::string{name} + ": this node has none of that name");
+    if (answer->record.id == 0)
+      return failure(ErrorKind::invalid, "child " + std::string{name} + ": this node has none of that name");
     if (answer->record.name.view() == name) return answer->record.id;
   }
 }
@@ -188,7 +197,8 @@ Result<void> Node::stop_child(std::string_view name) {
 Result<void> Node::signal(std::string_view name, int number) {
   auto found = child(name);
   if (!found) return failure(std::move(found));
-  auto sent = state_->ask<control::Id>(control::OfChild{.kind = control::Kind::signal_child, .signal = number, .id = *found});
+  auto sent = state_->ask<control::Id>(
+      control::OfChild{.kind = control::Kind::signal_child, .signal = number, .id = *found});
   if (!sent) return failure(std::move(sent));
   return {};
 }
@@ -196,10 +206,12 @@ Result<void> Node::signal(std::string_view name, int number) {
 Result<Node::History> Node::history(std::uint64_t since) const {
   History history{.next = since};
   for (;;) {
-    auto answer = state_->ask<control::Transitions>(control::SinceIndex{.kind = control::Kind::transitions, .supervisor = id(), .index = history.next});
+    auto answer = state_->ask<control::Transitions>(
+        control::SinceIndex{.kind = control::Kind::transitions, .supervisor = id(), .index = history.next});
     if (!answer) return failure(std::move(answer));
     const control::Transitions& page = answer->record;
-    for (std::uint32_t i = 0; i < std::min<std::size_t>(page.count, page.records.size()); ++i) history.transitions.push_back(transition_of(page.records[i]));
+    for (std::uint32_t i = 0; i < std::min<std::size_t>(page.count, page.records.size()); ++i)
+      history.transitions.push_back(transition_of(page.records[i]));
     history.next = page.next;
     if (page.count < control::transitions_per_packet) return history;
   }
@@ -208,13 +220,19 @@ Result<Node::History> Node::history(std::uint64_t since) const {
 Result<std::vector<Quarantined>> Node::quarantine() const {
   std::vector<Quarantined> all;
   for (std::uint64_t index = 0;;) {
-    auto answer = state_->ask<control::QuarantinedRecord>(control::SinceIndex{.kind = control::Kind::quarantined, .supervisor = id(), .index = index});
+    auto answer = state_->ask<control::QuarantinedRecord>(
+        control::SinceIndex{.kind = control::Kind::quarantined, .supervisor = id(), .index = index});
     if (!answer) return failure(std::move(answer));
     const control::QuarantinedRecord& record = answer->record;
     if (record.next == 0) return all;
     index = record.next;
-    all.push_back({.role = std::string{record.role.view()}, .cause = record.what.cause, .text = std::string{record.what.text.view()}, .attempts = record.what.attempts, .type = record.what.type});
-    if (!answer->descriptors.empty()) all.back().payload = content_of(answer->descriptors.front(), record.what.bytes);
+    all.push_back({.role = std::string{record.role.view()},
+                   .cause = record.what.cause,
+                   .text = std::string{record.what.text.view()},
+                   .attempts = record.what.attempts,
+                   .type = record.what.type});
+    if (!answer->descriptors.empty())
+      all.back().payload = content_of(answer->descriptors.front(), record.what.bytes);
   }
 }
 
@@ -225,7 +243,8 @@ bool Node::has_ended() const {
 }
 
 Result<void> Node::stop() {
-  auto asked = state_->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::stop_supervisor, .id = id()});
+  auto asked =
+      state_->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::stop_supervisor, .id = id()});
   if (!asked) return failure(std::move(asked));
   return state_->wait_until(never, [this] { return has_ended(); });
 }
@@ -238,7 +257,8 @@ int Node::wait() {
   if (!bell || !bell->watch(signals.descriptor())) return 1;
   if ((*link)->keeper_descriptor() != -1 && !bell->watch((*link)->keeper_descriptor())) return 1;
   // From now on it ends with its last non-daemon child; until now it waited for more children.
-  if (!state_->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::release_supervisor, .id = id()})) return 1;
+  if (!state_->ask<control::Id>(control::OfSupervisor{.kind = control::Kind::release_supervisor, .id = id()}))
+    return 1;
   while (!has_ended()) {
     const auto woken = bell->wait(never);
     if (woken != BellWaiter::Woken::watched) continue;

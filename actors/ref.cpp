@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #define XXH_INLINE_ALL
+#include <xxhash.h>
 #include <troupe/actors/ref.hpp>
 #include <troupe/runtime/log.hpp>
-#include <xxhash.h>
 
 namespace troupe::detail {
 
@@ -27,7 +27,8 @@ Sent sent(const Result<std::uint64_t>& posted) {
 
 Error error_of_reply(const Endpoint::ReplyBytes& reply) {
   const auto* const text = reinterpret_cast<const char*>(reply.bytes.data());
-  return {envelope::error_of(reply.outcome), 0, std::string{text, std::min<std::size_t>(reply.bytes.size(), control::text_bytes_max)}};
+  return {envelope::error_of(reply.outcome), 0,
+          std::string{text, std::min<std::size_t>(reply.bytes.size(), control::text_bytes_max)}};
 }
 
 RoleId role_of_path(supervision::SupervisorId node, std::string_view path) {

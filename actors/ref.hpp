@@ -12,7 +12,8 @@ namespace troupe {
 /// What became of a send.
 enum class Sent {
   queued,  ///< in memory that outlives both processes: lost only with the keeper or the machine
-  full,    ///< the mailbox stayed full until the deadline, or the message is larger than a mailbox takes; certainly not sent
+  full,    ///< the mailbox stayed full until the deadline, or the message is larger than a mailbox takes;
+           ///< certainly not sent
   closed,  ///< the receiver has ended, or never was; certainly not sent
 };
 
@@ -31,22 +32,23 @@ namespace detail {
 }  // namespace detail
 
 /// The address of an actor of type A, or of anything that speaks the protocol A: a role, not a process,
-/// so it survives restarts. A small value that may travel inside messages. A default-constructed one names nobody.
+/// so it survives restarts. A small value that may travel inside messages. A default-constructed one names
+/// nobody.
 ///
-/// In a program any thread may use it; the threads take turns, and an ask holds its turn until it ends. In an actor
-/// only the thread that runs the handlers may.
+/// In a program any thread may use it; the threads take turns, and an ask holds its turn until it ends. In an
+/// actor only the thread that runs the handlers may.
 ///
-/// From a handler of an actor that keeps state, mail leaves when the handler's state is committed; a question goes out
-/// at once, so before what the handler sent earlier.
+/// From a handler of an actor that keeps state, mail leaves when the handler's state is committed; a question
+/// goes out at once, so before what the handler sent earlier.
 template <class A>
 class Ref {
  public:
   Ref() = default;
   explicit Ref(RoleId role) noexcept : role_{role} {}
   template <class B>
-    requires(!std::same_as<A, B>)
-  Ref(const Ref<B>& other) : role_{other.role()} {
-    static_assert(covers<B>(detail::Protocol<A>{}), "troupe: this Ref's actor does not accept every message of the other's protocol");
+  requires(!std::same_as<A, B>) Ref(const Ref<B>& other) : role_{other.role()} {
+    static_assert(covers<B>(detail::Protocol<A>{}),
+                  "troupe: this Ref's actor does not accept every message of the other's protocol");
   }
 
   /// Sends one way. Waits for room at most `options.within`.
@@ -58,17 +60,19 @@ class Ref {
       auto endpoint = detail::Endpoint::of_process();
       if (!endpoint) return detail::sent(failure_of(endpoint));
       const Duration within = options.within.value_or((*endpoint)->default_patience());
-      return detail::sent((*endpoint)->post({role_}, {type_id<M>, envelope::sequence(envelope::Kind::mail, 0)}, {}, detail::Payload::of(message), within));
+      return detail::sent((*endpoint)->post({role_},
+                                            {type_id<M>, envelope::sequence(envelope::Kind::mail, 0)}, {},
+                                            detail::Payload::of(message), within));
     } else {
       return Sent::closed;
     }
   }
 
-  /// Asks and waits for the reply, over restarts of the receiver. Ends always: the value, `timed_out`, `down` (the
-  /// receiver has ended; the text says whether its handler had begun), `poison`, `refused`, `malformed`, `full`, or
-  /// the Error that the handler itself returned.
+  /// Asks and waits for the reply, over restarts of the receiver. Ends always: the value, `timed_out`, `down`
+  /// (the receiver has ended; the text says whether its handler had begun), `poison`, `refused`, `malformed`,
+  /// `full`, or the Error that the handler itself returned.
   template <class M>
-    requires Question<M>
+  requires Question<M>
   [[nodiscard]] Result<typename reply_of<M>::type> ask(const M& message, Duration within) const {
     using R = typename reply_of<M>::type;
     require_accepted<M>();
@@ -100,13 +104,17 @@ class Ref {
   }
   template <class M>
   static constexpr void require_accepted() {
-    static_assert(accepts<M>(), "troupe: this actor does not accept that message; add it to its `accepts` and write on(const M&)");
+    static_assert(
+        accepts<M>(),
+        "troupe: this actor does not accept that message; add it to its `accepts` and write on(const M&)");
   }
   template <class B, class... M>
   static consteval bool covers(messages<M...>) {
     return (detail::contains<M, detail::Protocol<B>> && ...);
   }
-  static Result<std::uint64_t> failure_of(Result<detail::Endpoint*>& endpoint) { return failure(std::move(endpoint)); }
+  static Result<std::uint64_t> failure_of(Result<detail::Endpoint*>& endpoint) {
+    return failure(std::move(endpoint));
+  }
 
   RoleId role_ = 0;
 };

@@ -23,8 +23,8 @@ void send_reply_error(const Asker& asker, ErrorKind kind, std::string_view text)
 
 }  // namespace detail
 
-/// An answer that is owed: for a handler `on(const M&, troupe::Reply<R>)` that answers later. May be kept in the
-/// actor and moved; used once. Destroyed unused, it tells the asker `no_reply`. It does not survive the
+/// An answer that is owed: for a handler `on(const M&, troupe::Reply<R>)` that answers later. May be kept in
+/// the actor and moved; used once. Destroyed unused, it tells the asker `no_reply`. It does not survive the
 /// process: then the asker's deadline ends the ask.
 template <class R>
 class [[nodiscard]] Reply {
@@ -36,11 +36,14 @@ class [[nodiscard]] Reply {
     return *this;
   }
   ~Reply() {
-    if (asker_.role != 0) detail::send_reply_error(asker_, ErrorKind::no_reply, "the handler ended without answering");
+    if (asker_.role != 0)
+      detail::send_reply_error(asker_, ErrorKind::no_reply, "the handler ended without answering");
   }
 
   void send(const R& value) && { detail::send_reply(std::exchange(asker_, {}), detail::Payload::of(value)); }
-  void fail(ErrorKind kind, std::string_view why) && { detail::send_reply_error(std::exchange(asker_, {}), kind, why); }
+  void fail(ErrorKind kind, std::string_view why) && {
+    detail::send_reply_error(std::exchange(asker_, {}), kind, why);
+  }
 
  private:
   detail::Asker asker_;

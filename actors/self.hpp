@@ -21,7 +21,8 @@ class Self {
     return Ref<A>{role_of(path)};
   }
 
-  /// Which try of the present message this is: 1 unless earlier incarnations died over it. An attempt that moved kept state does not count.
+  /// Which try of the present message this is: 1 unless earlier incarnations died over it. An attempt that
+  /// moved kept state does not count.
   [[nodiscard]] std::uint32_t attempt() const noexcept;
   [[nodiscard]] std::uint32_t incarnation() const noexcept;
   [[nodiscard]] std::string_view name() const noexcept;
@@ -34,9 +35,9 @@ class Self {
   /// Ends abnormally, with this text as its reason, once the present handler has returned.
   void fail(std::string_view why);
 
-  /// In the middle of a long handler of an actor that keeps state: keeps the state as it is now and sends what was sent
-  /// so far, at once and for good. If the process dies later in this handler, the message comes again and the handler
-  /// goes on from that state. Without kept state it only shows progress.
+  /// In the middle of a long handler of an actor that keeps state: keeps the state as it is now and sends
+  /// what was sent so far, at once and for good. If the process dies later in this handler, the message comes
+  /// again and the handler goes on from that state. Without kept state it only shows progress.
   void commit();
   /// Shows that a long handler makes progress, so that it is not judged hung.
   void progress() noexcept;

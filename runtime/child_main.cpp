@@ -52,7 +52,8 @@ void restore_descriptor_limit(std::uint64_t soft_max) {
 void raise_oom_score() {
   const OwnedFd file{::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)};
   constexpr std::string_view score = "300";
-  if (file) [[maybe_unused]] const auto written = ::write(file.get(), score.data(), score.size());
+  if (file) [[maybe_unused]]
+    const auto written = ::write(file.get(), score.data(), score.size());
 }
 
 /// Replaces the environment by the one in `file`: NUL-terminated strings one after another.
@@ -90,14 +91,15 @@ void place_descriptors(StartDescriptors& descriptors) {
     ::fcntl(control::channel_descriptor, F_SETFD, FD_CLOEXEC);
   }
   ::close_range(control::channel_descriptor + 1, ~0U, 0);
-  for (OwnedFd* const fd : {&descriptors.channel, &descriptors.folder, &descriptors.standard[0], &descriptors.standard[1],
-                            &descriptors.standard[2], &descriptors.environment})
+  for (OwnedFd* const fd : {&descriptors.channel, &descriptors.folder, &descriptors.standard[0],
+                            &descriptors.standard[1], &descriptors.standard[2], &descriptors.environment})
     [[maybe_unused]] const int closed_above = fd->release();
 }
 
 template <class Record>
 void tell_keeper(const Record& record) {
-  [[maybe_unused]] const auto sent = own_channel().send(control::packet_of(control::Heading{}, control::bytes_of(record)), {}, deadline_in(5s));
+  [[maybe_unused]] const auto sent = own_channel().send(
+      control::packet_of(control::Heading{}, control::bytes_of(record)), {}, deadline_in(5s));
 }
 
 /// Runs the entry; whatever it throws becomes the text of its exit reason.
@@ -121,7 +123,8 @@ int guarded(Entry entry, std::span<const std::byte> arguments) {
 }  // namespace
 
 std::string role_assignment(std::uint32_t keeper_pid, supervision::ChildId child, Incarnation incarnation) {
-  std::string value = std::to_string(keeper_pid) + "-" + std::to_string(child) + "-" + std::to_string(incarnation) + "-";
+  std::string value =
+      std::to_string(keeper_pid) + "-" + std::to_string(child) + "-" + std::to_string(incarnation) + "-";
   value.resize(role_value_bytes, '.');
   return std::string{role_variable} + "=" + value;
 }
@@ -145,7 +148,8 @@ Result<StartDescriptors> split(std::vector<OwnedFd> descriptors, bool with_chann
   return result;
 }
 
-void run_child(const control::Start& start, std::span<const std::byte> arguments, StartDescriptors descriptors) {
+void run_child(const control::Start& start, std::span<const std::byte> arguments,
+               StartDescriptors descriptors) {
   tie_to_keeper(start.keeper_pid);
   own_start_storage() = start;
   char* const role = stamp_role(start);
@@ -160,9 +164,11 @@ void run_child(const control::Start& start, std::span<const std::byte> arguments
   reset_signals();
   const auto entry = resolve(start.entry);
   const bool sound = entry && in_folder;
-  tell_keeper(control::Hello{.incarnation = start.incarnation, .pid = ::getpid(), .ready = sound && start.ready_at_entry});
+  tell_keeper(control::Hello{
+      .incarnation = start.incarnation, .pid = ::getpid(), .ready = sound && start.ready_at_entry});
   if (!sound) {
-    tell_keeper(control::Failed{.text = std::string_view{entry ? "its folder cannot be entered" : entry.error().text.c_str()}});
+    tell_keeper(control::Failed{
+        .text = std::string_view{entry ? "its folder cannot be entered" : entry.error().text.c_str()}});
     leave(exit_after_failure);
   }
   leave(guarded(reinterpret_cast<Entry>(reinterpret_cast<std::uintptr_t>(*entry)), arguments));

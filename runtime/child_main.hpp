@@ -20,7 +20,8 @@ using Entry = int (*)(std::span<const std::byte> arguments);
 inline constexpr char role_variable[] = "TROUPE_ROLE";
 inline constexpr std::size_t role_value_bytes = 40;
 /// "TROUPE_ROLE=" + keeper, child and incarnation, padded to the fixed width.
-[[nodiscard]] std::string role_assignment(std::uint32_t keeper_pid, supervision::ChildId child, Incarnation incarnation);
+[[nodiscard]] std::string role_assignment(std::uint32_t keeper_pid, supervision::ChildId child,
+                                          Incarnation incarnation);
 
 /// Descriptors that come with a control::Start.
 struct StartDescriptors {
@@ -33,7 +34,8 @@ struct StartDescriptors {
 /// In the new process: lifeline, descriptors, folder, environment, signals; says hello; runs the
 /// entry; leaves by flush and _exit, so that nothing of its parent's is written or destroyed twice.
 /// The caller's descriptors above the channel are closed.
-[[noreturn]] void run_child(const control::Start& start, std::span<const std::byte> arguments, StartDescriptors descriptors);
+[[noreturn]] void run_child(const control::Start& start, std::span<const std::byte> arguments,
+                            StartDescriptors descriptors);
 
 /// The same in a re-executed process: reads control::Start from the channel first.
 [[noreturn]] void run_spawned_child();
@@ -45,6 +47,7 @@ struct StartDescriptors {
 [[nodiscard]] const control::Start* own_start() noexcept;
 
 /// Splits the descriptors of a packet. `with_channel`: the first one is the channel.
-[[nodiscard]] Result<StartDescriptors> split(std::vector<OwnedFd> descriptors, bool with_channel, bool with_environment);
+[[nodiscard]] Result<StartDescriptors> split(std::vector<OwnedFd> descriptors, bool with_channel,
+                                             bool with_environment);
 
 }  // namespace troupe::detail

@@ -24,11 +24,11 @@
 
 namespace troupe::control {
 
-inline constexpr int channel_descriptor = 3;                  ///< in every process that Troupe starts
-inline constexpr std::size_t start_bytes_max = 64 * 1024;     ///< encoded arguments of a start
+inline constexpr int channel_descriptor = 3;               ///< in every process that Troupe starts
+inline constexpr std::size_t start_bytes_max = 64 * 1024;  ///< encoded arguments of a start
 inline constexpr std::size_t name_bytes_max = 63;
 inline constexpr std::size_t text_bytes_max = 200;
-inline constexpr std::size_t notice_words = 8192;             ///< endpoints of one keeper
+inline constexpr std::size_t notice_words = 8192;  ///< endpoints of one keeper
 
 /// A string of bounded length inside a record; cut, never overrun.
 template <std::size_t bytes_max>
@@ -40,7 +40,9 @@ struct Text {
   Text(std::string_view text) : length{static_cast<std::uint16_t>(std::min(text.size(), bytes_max))} {
     std::copy_n(text.data(), length, bytes.data());
   }
-  [[nodiscard]] std::string_view view() const { return {bytes.data(), std::min<std::size_t>(length, bytes_max)}; }
+  [[nodiscard]] std::string_view view() const {
+    return {bytes.data(), std::min<std::size_t>(length, bytes_max)};
+  }
 };
 
 using Name = Text<name_bytes_max>;
@@ -64,12 +66,34 @@ enum class LaneClass : std::uint32_t { mail, reply };
 
 enum class Kind : std::uint32_t {
   // the keeper to a new process, through the zygote or the channel
-  start, started,
+  start,
+  started,
   // said once, not answered
-  hello, ready, failed, connected, drained, broken, quarantine,
+  hello,
+  ready,
+  failed,
+  connected,
+  drained,
+  broken,
+  quarantine,
   // answered with one packet
-  attach, connect, pull, surroundings, add_supervisor, add_child, child, list_children, stop_child, stop_supervisor,
-  signal_child, remove_child, release_supervisor, remove_supervisor, supervisor, transitions, quarantined,
+  attach,
+  connect,
+  pull,
+  surroundings,
+  add_supervisor,
+  add_child,
+  child,
+  list_children,
+  stop_child,
+  stop_supervisor,
+  signal_child,
+  remove_child,
+  release_supervisor,
+  remove_supervisor,
+  supervisor,
+  transitions,
+  quarantined,
 };
 
 /// In front of every packet from a client. An answer carries the number of its question: one that comes late,
@@ -80,8 +104,8 @@ struct Heading {
 
 // ---- starting ------------------------------------------------------------------------------------
 
-/// Keeper → zygote or spawned child. Descriptors: channel, folder, 0, 1, 2 (a spawned child: without channel),
-/// then the environment's file if `own_environment`. The encoded arguments follow the record.
+/// Keeper → zygote or spawned child. Descriptors: channel, folder, 0, 1, 2 (a spawned child: without
+/// channel), then the environment's file if `own_environment`. The encoded arguments follow the record.
 struct Start {
   Kind kind = Kind::start;
   Incarnation incarnation = 0;
@@ -91,7 +115,7 @@ struct Start {
   std::uint32_t umask = 022;
   std::uint32_t keeper_pid = 0;
   bool own_environment = false;
-  bool ready_at_entry = true;     ///< a plain function is ready when it begins; an actor says so itself
+  bool ready_at_entry = true;  ///< a plain function is ready when it begins; an actor says so itself
   Name name{};
   std::uint32_t argument_bytes = 0;
 };
@@ -112,25 +136,33 @@ struct Hello {
   std::int32_t pid = 0;
   bool ready = false;
 };
-struct Ready { Kind kind = Kind::ready; };
-struct Failed { Kind kind = Kind::failed; Line text{}; };
+struct Ready {
+  Kind kind = Kind::ready;
+};
+struct Failed {
+  Kind kind = Kind::failed;
+  Line text{};
+};
 
 // ---- lanes ---------------------------------------------------------------------------------------
 
-struct Attach { Kind kind = Kind::attach; };
+struct Attach {
+  Kind kind = Kind::attach;
+};
 /// Descriptors: bell, reader file, notice file, and the state file if `kept_bytes` is not 0.
 struct Attached {
   RoleId role = 0;
-  std::uint32_t notice = 0;       ///< index of this process's word in the notice file
+  std::uint32_t notice = 0;  ///< index of this process's word in the notice file
   std::uint32_t slots = 0;
-  std::uint64_t kept_bytes = 0;   ///< of one slot
+  std::uint64_t kept_bytes = 0;  ///< of one slot
   supervision::SupervisorId supervisor = 0;
   Incarnation incarnation = 0;
   std::uint32_t attempts_max = 3;
   Name name{};
 };
 
-/// Makes a lane to `to`, at least so large that a payload of `payload_bytes` fits, larger than `replaces` if that is not 0.
+/// Makes a lane to `to`, at least so large that a payload of `payload_bytes` fits, larger than `replaces` if
+/// that is not 0.
 struct Connect {
   Kind kind = Kind::connect;
   LaneClass lane_class = LaneClass::mail;
@@ -145,11 +177,20 @@ struct Connection {
   LaneSpec lane{};
   std::uint32_t slots = 0;
   Incarnation reader = 0;
-  Reason reason{};                ///< of a role that has ended
+  Reason reason{};  ///< of a role that has ended
 };
-struct Connected { Kind kind = Kind::connected; std::uint64_t lane = 0; };
-struct Drained { Kind kind = Kind::drained; std::uint64_t lane = 0; };
-struct Broken { Kind kind = Kind::broken; std::uint64_t lane = 0; };  ///< its frames break the format: given up
+struct Connected {
+  Kind kind = Kind::connected;
+  std::uint64_t lane = 0;
+};
+struct Drained {
+  Kind kind = Kind::drained;
+  std::uint64_t lane = 0;
+};
+struct Broken {
+  Kind kind = Kind::broken;
+  std::uint64_t lane = 0;
+};  ///< its frames break the format: given up
 
 /// `took`: the change that the last pull gave has arrived and is learnt; otherwise it is offered again.
 struct Pull {
@@ -197,8 +238,11 @@ struct Surroundings {
   std::uint64_t descriptors_soft_max = 0;
   bool own_environment = false;
 };
-struct AddSupervisor { Kind kind = Kind::add_supervisor; };
-/// The encoded arguments follow the record. Answered with an Id; 0: its surroundings are held no longer, say them again.
+struct AddSupervisor {
+  Kind kind = Kind::add_supervisor;
+};
+/// The encoded arguments follow the record. Answered with an Id; 0: its surroundings are held no longer, say
+/// them again.
 struct AddChild {
   Kind kind = Kind::add_child;
   StartMethod method = StartMethod::forkserver;
@@ -206,7 +250,7 @@ struct AddChild {
   std::uint64_t surroundings = 0;
   FunctionId entry{};
   ChildPolicy policy{};
-  RoleId role = 0;                ///< 0: the keeper makes one up
+  RoleId role = 0;  ///< 0: the keeper makes one up
   std::uint32_t attempts_max = 3;
   std::uint64_t kept_bytes = 0;
   std::uint64_t mailbox_bytes_max = 0;
@@ -214,19 +258,25 @@ struct AddChild {
   Name name{};
   std::uint32_t argument_bytes = 0;
 };
-struct Id { std::uint64_t id = 0; };
+struct Id {
+  std::uint64_t id = 0;
+};
 
-struct OfChild {                  ///< child, stop_child, remove_child; signal_child
+struct OfChild {  ///< child, stop_child, remove_child; signal_child
   Kind kind = Kind::child;
   std::int32_t signal = 0;
   supervision::ChildId id = 0;
 };
-struct OfSupervisor {             ///< stop_supervisor, release_supervisor, remove_supervisor, supervisor; list_children from `index`
+struct OfSupervisor {  ///< stop_supervisor, release_supervisor, remove_supervisor, supervisor; list_children
+                       ///< from `index`
   Kind kind = Kind::supervisor;
   std::uint32_t index = 0;
   supervision::SupervisorId id = 0;
 };
-struct SupervisorState { bool ended = false; std::uint32_t children = 0; };
+struct SupervisorState {
+  bool ended = false;
+  std::uint32_t children = 0;
+};
 
 /// Descriptor: the pidfd, while there is a process.
 struct ChildRecord {
@@ -242,7 +292,11 @@ struct ChildRecord {
   Text<lane::note_bytes_max> note{};
 };
 
-struct SinceIndex { Kind kind = Kind::transitions; supervision::SupervisorId supervisor = 0; std::uint64_t index = 0; };
+struct SinceIndex {
+  Kind kind = Kind::transitions;
+  supervision::SupervisorId supervisor = 0;
+  std::uint64_t index = 0;
+};
 struct TransitionRecord {
   std::int64_t time = 0;
   supervision::ChildId id = 0;
@@ -255,7 +309,7 @@ struct TransitionRecord {
 };
 inline constexpr std::size_t transitions_per_packet = 32;
 struct Transitions {
-  std::uint64_t next = 0;         ///< ask for this one next
+  std::uint64_t next = 0;  ///< ask for this one next
   std::uint32_t count = 0;
   std::array<TransitionRecord, transitions_per_packet> records{};
 };
@@ -285,10 +339,12 @@ template <class Record>
 
 /// Two records, or a record and bytes, one behind the other.
 template <class First>
-[[nodiscard]] std::vector<std::byte> packet_of(const First& first, std::span<const std::byte> second, std::span<const std::byte> third = {}) {
+[[nodiscard]] std::vector<std::byte> packet_of(const First& first, std::span<const std::byte> second,
+                                               std::span<const std::byte> third = {}) {
   std::vector<std::byte> packet;
   packet.reserve(sizeof(First) + second.size() + third.size());
-  for (const auto part : {bytes_of(first), second, third}) packet.insert(packet.end(), part.begin(), part.end());
+  for (const auto part : {bytes_of(first), second, third})
+    packet.insert(packet.end(), part.begin(), part.end());
   return packet;
 }
 

@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <span>
 #include <string>
-#include <tuple>
 #include <troupe/runtime/control.hpp>
 #include <troupe/runtime/function_id.hpp>
 #include <troupe/transport/codec.hpp>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -22,7 +22,9 @@ struct PackedCall {
 
 /// How an argument is kept for the other process: a string literal as a string.
 template <class T>
-using Stored = std::conditional_t<std::is_same_v<std::decay_t<T>, const char*> || std::is_same_v<std::decay_t<T>, char*>, std::string, std::decay_t<T>>;
+using Stored =
+    std::conditional_t<std::is_same_v<std::decay_t<T>, const char*> || std::is_same_v<std::decay_t<T>, char*>,
+                       std::string, std::decay_t<T>>;
 
 template <class Tuple>
 Tuple decode_arguments(std::span<const std::byte> bytes) {
@@ -34,8 +36,10 @@ template <class Tuple>
 Result<std::vector<std::byte>> encode_arguments(const Tuple& arguments) {
   std::vector<std::byte> bytes(encoded_size(arguments));
   if (bytes.size() > control::start_bytes_max)
-    return failure(ErrorKind::invalid, "start: its arguments take " + std::to_string(bytes.size()) + " bytes, and a start carries at most " +
-                                           std::to_string(control::start_bytes_max) + "; try sending them as messages");
+    return failure(ErrorKind::invalid, "start: its arguments take " + std::to_string(bytes.size()) +
+                                           " bytes, and a start carries at most " +
+                                           std::to_string(control::start_bytes_max) +
+                                           "; try sending them as messages");
   if (auto encoded = encode(arguments, std::span{bytes}); !encoded) return failure(std::move(encoded));
   return bytes;
 }
@@ -61,7 +65,8 @@ Result<FunctionId> entry_id(Entry* entry) {
   return function_id(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(entry)));
 }
 
-/// A plain function: its own id goes in front of the arguments, which are converted to its parameter types here.
+/// A plain function: its own id goes in front of the arguments, which are converted to its parameter types
+/// here.
 template <class R, class... P, class... A>
 Result<PackedCall> pack_call(R (*function)(P...), A&&... arguments) {
   auto entry = entry_id(&run_pointer<R, P...>);
@@ -90,7 +95,8 @@ std::type_identity<std::tuple<std::decay_t<P>...>> parameters_of(R (C::* /*call*
 template <class R, class C, class... P>
 std::type_identity<std::tuple<std::decay_t<P>...>> parameters_of(R (C::* /*call*/)(P...));
 
-/// A lambda without captures: its type is its name. Arguments are converted to its parameter types where it has just one set of them.
+/// A lambda without captures: its type is its name. Arguments are converted to its parameter types where it
+/// has just one set of them.
 template <class F, class... A>
 Result<PackedCall> pack_call(const F& /*stateless*/, A&&... arguments) {
   if constexpr (requires { &F::operator(); })

@@ -31,7 +31,8 @@ void EventLoop::forget(int fd) noexcept {
 void EventLoop::run_once(TimePoint deadline) {
   std::array<epoll_event, 64> events{};
   // Whole milliseconds rounded up: a deadline is never handled early, at most one millisecond late.
-  const int ready = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), poll_timeout(deadline));
+  const int ready =
+      ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), poll_timeout(deadline));
   for (int i = 0; i < ready; ++i) {
     const auto at = handlers_.find(events[static_cast<std::size_t>(i)].data.fd);
     if (at == handlers_.end()) continue;  // forgotten by an earlier handler of this round

@@ -11,8 +11,8 @@ namespace troupe {
 /// How a child process ended, told once and whole.
 struct ExitReport {
   std::string name{};
-  int pid = 0;               ///< of the process that ended; for people, never to be signalled
-  ExitReason reason{};       ///< the status and what its supervisor knows of it
+  int pid = 0;          ///< of the process that ended; for people, never to be signalled
+  ExitReason reason{};  ///< the status and what its supervisor knows of it
   [[nodiscard]] const ExitStatus& status() const noexcept { return reason.status; }
 };
 

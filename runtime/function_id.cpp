@@ -54,7 +54,8 @@ bool find_build_id(const std::byte* at, std::size_t bytes, BuildId& found) {
 bool build_id_of(const Module& module, BuildId& found) {
   return std::ranges::any_of(segments(module), [&](const ElfW(Phdr) & segment) {
     return segment.p_type == PT_NOTE &&
-           find_build_id(reinterpret_cast<const std::byte*>(module.dlpi_addr + segment.p_vaddr), segment.p_memsz, found);
+           find_build_id(reinterpret_cast<const std::byte*>(module.dlpi_addr + segment.p_vaddr),
+                         segment.p_memsz, found);
   });
 }
 
@@ -97,7 +98,8 @@ Result<const void*> resolve(const FunctionId& id) {
     BuildId here{};
     if (!build_id_of(module, here) || here != id.module) return false;
     known = true;
-    if (is_executable(module, id.offset)) address = reinterpret_cast<const void*>(module.dlpi_addr + id.offset);
+    if (is_executable(module, id.offset))
+      address = reinterpret_cast<const void*>(module.dlpi_addr + id.offset);
     return true;
   });
   if (!known) return failure(ErrorKind::refused, "function: no loaded program or library has its build id");

@@ -25,9 +25,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto end_within = 5s;        ///< after the program's end: orderly stops, then SIGKILL
+constexpr auto end_within = 5s;  ///< after the program's end: orderly stops, then SIGKILL
 constexpr auto last_reap_within = 5s;
-constexpr auto zygote_within = 5s;     ///< it serves a request in a tenth of a millisecond: one that does not was stopped
+constexpr auto zygote_within =
+    5s;  ///< it serves a request in a tenth of a millisecond: one that does not was stopped
 constexpr std::size_t transitions_max = 4096;
 
 ExitStatus status_of(const siginfo_t& info) {
@@ -69,7 +70,8 @@ Result<void> Keeper::begin() {
   signals_ = std::move(*signals);
   if (auto watched = loop_.watch(signals_.get(), [this] { reap(); }); !watched) return watched;
   if (auto watched = loop_.watch(program_pidfd_.get(), [this] { ending_ = true; }); !watched) return watched;
-  if (auto added = board_.add({.role = program_role, .kept_bytes = 0, .mailbox_bytes_max = 64 << 20}); !added) return added;
+  if (auto added = board_.add({.role = program_role, .kept_bytes = 0, .mailbox_bytes_max = 64 << 20}); !added)
+    return added;
   if (auto started = board_.process_starting(program_role, 1); !started) return started;
   apply(supervision::AddSupervisor{process_supervisor, 0, supervision::Lifetime::until_stopped});
   return fork_zygote();
@@ -131,7 +133,8 @@ void Keeper::start(const supervision::Start& action) {
   process.watched_busy = false;
   process.watched_since = Clock::now();
   if (next_look_ == never) plan_next_look();
-  if (auto started = start_process(process, action.id); !started) start_failed(process, action.id, started.error());
+  if (auto started = start_process(process, action.id); !started)
+    start_failed(process, action.id, started.error());
 }
 
 void Keeper::start_failed(Process& process, supervision::ChildId id, const Error& error) {
@@ -190,7 +193,8 @@ Result<void> Keeper::start_process(Process& process, supervision::ChildId id) {
 }
 
 /// A zygote that was killed a moment ago is replaced first.
-Result<void> Keeper::ask_zygote(Process& process, std::span<const std::byte> packet, std::span<const int> descriptors) {
+Result<void> Keeper::ask_zygote(Process& process, std::span<const std::byte> packet,
+                                std::span<const int> descriptors) {
   process.start_pending = true;
   process.start_asked = Clock::now();
   process.zygote = zygote_pid_;
@@ -203,8 +207,8 @@ Result<void> Keeper::ask_zygote(Process& process, std::span<const std::byte> pac
   return zygote_.send(packet, descriptors, Clock::now());
 }
 
-/// The zygote was killed with this start in its hands, and nobody holds the channel: the process never was, or has
-/// come and gone already.
+/// The zygote was killed with this start in its hands, and nobody holds the channel: the process never was,
+/// or has come and gone already.
 void Keeper::start_again(Process& process, supervision::ChildId id) {
   const auto early = std::ranges::find(early_exits_, process.hello_pid, &EarlyExit::pid);
   if (process.hello_pid != 0 && early != early_exits_.end()) {
@@ -236,7 +240,8 @@ void Keeper::signal_process(supervision::ChildId id, int number) {
   if (at->second.start_pending && at->second.owed_signal != SIGKILL) at->second.owed_signal = number;
   if (!at->second.pidfd) return;
   ::pidfd_send_signal(at->second.pidfd.get(), number, nullptr, 0);
-  if (number == SIGTERM) ::pidfd_send_signal(at->second.pidfd.get(), SIGCONT, nullptr, 0);  // a stopped one would not hear it
+  if (number == SIGTERM)
+    ::pidfd_send_signal(at->second.pidfd.get(), SIGCONT, nullptr, 0);  // a stopped one would not hear it
 }
 
 void Keeper::record(const supervision::Transition& action) {
@@ -257,7 +262,8 @@ void Keeper::record(const supervision::Transition& action) {
   }
   board_.notify(role_of(tree_.supervisors.at(at->second.request.supervisor).owner));
   if (action.from == supervision::ChildState::clearing) leavers_.push_back(action.id);
-  if (action.to == supervision::ChildState::clearing) at->second.pid = 0;  // the dead one's number is told once
+  if (action.to == supervision::ChildState::clearing)
+    at->second.pid = 0;  // the dead one's number is told once
 }
 
 void Keeper::child_ended(const supervision::RoleEnded& action) {
@@ -295,7 +301,8 @@ void Keeper::zygote_speaks() {
     if (!packet) break;
     const auto started = control::read<control::Started>(buffer);
     const auto at = started ? processes_.find(started->child) : processes_.end();
-    if (at == processes_.end() || at->second.incarnation != started->incarnation || !at->second.start_pending) continue;
+    if (at == processes_.end() || at->second.incarnation != started->incarnation || !at->second.start_pending)
+      continue;
     if (started->errnum != 0)
       start_failed(at->second, at->first, system_error("clone a process", started->errnum));
     else if (!packet->descriptors.empty())
@@ -322,7 +329,8 @@ void Keeper::process_known(supervision::ChildId id, int pid, OwnedFd pidfd) {
   const auto early = std::ranges::find(early_exits_, pid, &EarlyExit::pid);
   if (early == early_exits_.end()) return;
   siginfo_t alive{};  // the number may be in use again: the pidfd tells whether it is this one's
-  if (::waitid(P_PIDFD, static_cast<id_t>(process.pidfd.get()), &alive, WEXITED | WNOHANG | WNOWAIT) == 0) return;
+  if (::waitid(P_PIDFD, static_cast<id_t>(process.pidfd.get()), &alive, WEXITED | WNOHANG | WNOWAIT) == 0)
+    return;
   const ExitStatus status = early->status;
   early_exits_.erase(early);
   process_gone(id, status);
@@ -338,13 +346,15 @@ void Keeper::reap() {
     ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG);
     if (pid == zygote_pid_) continue;  // its channel says so as well
     for (Clearing& clearing : clears_) clearing.strays.erase(pid);
-    const bool starting = std::ranges::any_of(processes_, [](const auto& one) { return one.second.start_pending; });
+    const bool starting =
+        std::ranges::any_of(processes_, [](const auto& one) { return one.second.start_pending; });
     if (const auto at = by_pid_.find(pid); at != by_pid_.end())
       process_gone(at->second, status_of(info));
     else if (starting)
       early_exits_.push_back({pid, status_of(info)});
   }
-  if (std::ranges::none_of(processes_, [](const auto& one) { return one.second.start_pending; })) early_exits_.clear();
+  if (std::ranges::none_of(processes_, [](const auto& one) { return one.second.start_pending; }))
+    early_exits_.clear();
   finish_clears();
 }
 
@@ -352,7 +362,8 @@ void Keeper::process_gone(supervision::ChildId id, const ExitStatus& status) {
   Process& process = processes_.at(id);
   by_pid_.erase(process.pid);
   process.pidfd.reset();
-  while (process.channel != -1) client_speaks(process.channel);  // its last words, then the end of the channel
+  while (process.channel != -1)
+    client_speaks(process.channel);  // its last words, then the end of the channel
   const bool worked = board_.made_progress(process.role);
   board_.process_ended(process.role);
   apply(supervision::Ended{id, process.incarnation, status, worked, process.failed_text});
@@ -363,7 +374,8 @@ void Keeper::clear(const supervision::Clear& action) {
   finish_clears();
 }
 
-/// Supervisors and children that an ended incarnation had asked for: they have ended with it, and nobody can ask about them.
+/// Supervisors and children that an ended incarnation had asked for: they have ended with it, and nobody can
+/// ask about them.
 void Keeper::forget_family(supervision::ChildId parent) {
   std::vector<supervision::SupervisorId> supervisors;
   for (const auto& [id, supervisor] : tree_.supervisors)
@@ -395,7 +407,8 @@ void Keeper::finish_clears() {
   std::vector<supervision::Clear> done;
   std::erase_if(clears_, [&](Clearing& clearing) {
     const supervision::Clear& clear = clearing.what;
-    const std::string role = role_assignment(static_cast<std::uint32_t>(::getpid()), clear.id, clear.incarnation);
+    const std::string role =
+        role_assignment(static_cast<std::uint32_t>(::getpid()), clear.id, clear.incarnation);
     bool empty = true;
     for (const int pid : unknown) {
       if (process_state(pid) == 'Z' || (!clearing.strays.contains(pid) && !carries_role(pid, role))) continue;
@@ -420,15 +433,16 @@ void Keeper::plan_next_look() {
   next_look_ = shortest == Duration::max() ? never : deadline_in(std::max<Duration>(shortest / 4, 1ms));
 }
 
-/// Hung: work in hand or mail waiting, and no step for hung_after. Not while a debugger holds it, and not while
-/// it waits for room in somebody else's lane, unless it was stopped there.
+/// Hung: work in hand or mail waiting, and no step for hung_after. Not while a debugger holds it, and not
+/// while it waits for room in somebody else's lane, unless it was stopped there.
 void Keeper::judge_progress() {
   using supervision::ChildState;
   const TimePoint now = Clock::now();
   std::vector<supervision::Hung> hung;
   for (const auto& [id, child] : tree_.children) {
     const bool starting = child.state == ChildState::starting;
-    if (child.policy.hung_after <= Duration::zero() || (child.state != ChildState::running && !starting)) continue;
+    if (child.policy.hung_after <= Duration::zero() || (child.state != ChildState::running && !starting))
+      continue;
     Process& process = processes_.at(id);
     if (process.pid == 0) continue;
     const std::uint64_t steps = board_.steps(process.role);
@@ -460,7 +474,9 @@ void Keeper::end_everything() {
   std::vector<supervision::SupervisorId> all;
   for (const auto& [id, supervisor] : tree_.supervisors) all.push_back(id);
   for (const auto id : all) apply(supervision::StopSupervisor{id});
-  const auto ended = [&] { return std::ranges::all_of(tree_.supervisors, [](const auto& one) { return one.second.ended; }); };
+  const auto ended = [&] {
+    return std::ranges::all_of(tree_.supervisors, [](const auto& one) { return one.second.ended; });
+  };
   while (!ended() && Clock::now() < deadline) {
     loop_.run_once(std::min(supervision::next_deadline(tree_), deadline));
     apply(supervision::Tick{});
@@ -525,12 +541,15 @@ void run_keeper() {
   auto board = Switchboard::create();
   auto loop = EventLoop::create();
   if (!here || !self || !board || !loop) ::_exit(1);
-  const KeeperHello hello{.pid = ::getpid(), .same_build = *here == expected, .threads = std::string_view{threads}};
+  const KeeperHello hello{
+      .pid = ::getpid(), .same_build = *here == expected, .threads = std::string_view{threads}};
   const int own = self->get();
-  if (!program.send(control::bytes_of(hello), std::span{&own, 1}, deadline_in(30s)) || !hello.same_build) ::_exit(1);
+  if (!program.send(control::bytes_of(hello), std::span{&own, 1}, deadline_in(30s)) || !hello.same_build)
+    ::_exit(1);
   self->reset();
   {
-    Keeper keeper{std::move(program), std::move(packet->descriptors.front()), std::move(*board), std::move(*loop)};
+    Keeper keeper{std::move(program), std::move(packet->descriptors.front()), std::move(*board),
+                  std::move(*loop)};
     if (keeper.begin()) keeper.run();
   }
   ::_exit(0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Internal. The keeper: the one small process that owns a program's children, mailboxes and restart decisions.
+// Internal. The keeper: the one small process that owns a program's children, mailboxes and restart
+// decisions.
 
 #include <cstdint>
 #include <deque>
@@ -21,7 +22,8 @@ namespace troupe::detail {
 struct KeeperHello {
   std::int32_t pid = 0;
   bool same_build = false;
-  control::Line threads{};  ///< ids of threads that static constructors have started; empty: the zygote may fork
+  control::Line
+      threads{};  ///< ids of threads that static constructors have started; empty: the zygote may fork
 };
 
 /// The whole life of the process that launch_keeper() makes. Leaves when the program has ended or closed
@@ -29,7 +31,8 @@ struct KeeperHello {
 [[noreturn]] void run_keeper();
 
 inline constexpr RoleId program_role = 1;
-inline constexpr supervision::SupervisorId process_supervisor = 1;  ///< of plain Process objects that the program starts
+inline constexpr supervision::SupervisorId process_supervisor =
+    1;  ///< of plain Process objects that the program starts
 
 /// Owns every child (pid and pidfd), every mailbox's memory, the names and the restart decisions.
 ///
@@ -56,8 +59,8 @@ class Keeper {
     RoleId role = 0;
     supervision::ChildId child = 0;  ///< 0: the program
     Incarnation incarnation = 0;
-    std::uint64_t question = 0;      ///< number of the one that is being served
-    bool lost = false;               ///< could not be answered: to be dropped
+    std::uint64_t question = 0;                          ///< number of the one that is being served
+    bool lost = false;                                   ///< could not be answered: to be dropped
     std::shared_ptr<const Surroundings> surroundings{};  ///< the last that it has said
   };
   struct Process {
@@ -67,27 +70,35 @@ class Keeper {
     RoleId role = 0;
     supervision::ChildId parent = 0;
     Incarnation incarnation = 0;
-    int pid = 0;                    ///< 0: none, or not known yet
+    int pid = 0;  ///< 0: none, or not known yet
     OwnedFd pidfd{};
-    int channel = -1;               ///< key into clients_
-    bool start_pending = false;     ///< asked of the zygote, no answer yet
+    int channel = -1;            ///< key into clients_
+    bool start_pending = false;  ///< asked of the zygote, no answer yet
     TimePoint start_asked{};
-    int zygote = 0;                 ///< the one that was asked
-    int owed_signal = 0;            ///< ordered while the start was pending
-    int hello_pid = 0;              ///< what it said of itself; 0: nothing yet
+    int zygote = 0;       ///< the one that was asked
+    int owed_signal = 0;  ///< ordered while the start was pending
+    int hello_pid = 0;    ///< what it said of itself; 0: nothing yet
     bool said_ready = false;
     std::string failed_text{};
     std::uint64_t watched_steps = 0;
     bool watched_busy = false;
-    TimePoint watched_since{};      ///< the first look that found this step in hand
+    TimePoint watched_since{};  ///< the first look that found this step in hand
   };
-  /// A dead incarnation whose family is being ended. Strays are our own children, so their numbers are theirs until we reap them.
+  /// A dead incarnation whose family is being ended. Strays are our own children, so their numbers are theirs
+  /// until we reap them.
   struct Clearing {
     supervision::Clear what{};
     std::set<int> strays{};  ///< that were found to be its own: what is dying cannot be asked any more
   };
-  struct EarlyExit { int pid = 0; ExitStatus status{}; };
-  struct QuarantineEntry { control::QuarantinedRecord record{}; supervision::SupervisorId supervisor = 0; OwnedFd payload{}; };
+  struct EarlyExit {
+    int pid = 0;
+    ExitStatus status{};
+  };
+  struct QuarantineEntry {
+    control::QuarantinedRecord record{};
+    supervision::SupervisorId supervisor = 0;
+    OwnedFd payload{};
+  };
 
   // keeper.cpp: the loop and what the decisions ask for
   void apply(const supervision::Event& event);
@@ -95,7 +106,8 @@ class Keeper {
   void start(const supervision::Start& action);
   void start_failed(Process& process, supervision::ChildId id, const Error& error);
   Result<void> start_process(Process& process, supervision::ChildId id);
-  Result<void> ask_zygote(Process& process, std::span<const std::byte> packet, std::span<const int> descriptors);
+  Result<void> ask_zygote(Process& process, std::span<const std::byte> packet,
+                          std::span<const int> descriptors);
   void start_again(Process& process, supervision::ChildId id);
   [[nodiscard]] Result<control::Start> start_record(const Process& process, supervision::ChildId id) const;
   void clear(const supervision::Clear& action);
@@ -124,14 +136,16 @@ class Keeper {
   void client_speaks(int key);
   void lose_client(int key);
   void serve(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors);
-  void serve_told(Client& client, control::Kind kind, std::span<const std::byte> packet, std::vector<OwnedFd>& descriptors);
+  void serve_told(Client& client, control::Kind kind, std::span<const std::byte> packet,
+                  std::vector<OwnedFd>& descriptors);
   template <class Record>
   void answer(Client& client, const Record& record, std::span<const int> descriptors = {});
   void refuse(Client& client, const Error& error);
   void send_answer(Client& client, std::span<const std::byte> packet, std::span<const int> descriptors);
   template <class Record>
   void answer(Client& client, const Result<Record>& result, std::span<const int> descriptors = {});
-  Result<control::Id> add_surroundings(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors);
+  Result<control::Id> add_surroundings(Client& client, std::span<const std::byte> packet,
+                                       std::vector<OwnedFd> descriptors);
   Result<control::Id> add_supervisor(const Client& client);
   Result<control::Id> add_child(Client& client, std::span<const std::byte> packet);
   Result<control::ChildRecord> describe(supervision::ChildId id, int& pidfd) const;
@@ -141,7 +155,8 @@ class Keeper {
   void remove_supervisor(supervision::SupervisorId id);
   [[nodiscard]] control::Transitions transitions_since(const control::SinceIndex& request) const;
   void keep_aside(const Client& client, const control::Quarantine& what, std::vector<OwnedFd>& descriptors);
-  [[nodiscard]] control::QuarantinedRecord quarantined(const control::SinceIndex& request, int& payload) const;
+  [[nodiscard]] control::QuarantinedRecord quarantined(const control::SinceIndex& request,
+                                                       int& payload) const;
   [[nodiscard]] RoleId role_of(supervision::ChildId child) const;
 
   EventLoop loop_;
@@ -157,17 +172,18 @@ class Keeper {
   std::map<int, supervision::ChildId> by_pid_{};
   std::map<int, std::shared_ptr<Client>> clients_{};  ///< key: the channel's descriptor
   std::map<std::uint64_t, std::weak_ptr<const Surroundings>> surroundings_{};
-  std::deque<EarlyExit> early_exits_{};               ///< reaped before their start was answered
+  std::deque<EarlyExit> early_exits_{};  ///< reaped before their start was answered
   std::vector<Clearing> clears_{};
   std::deque<control::TransitionRecord> transitions_{};
   std::uint64_t transitions_first_ = 0;
   std::deque<QuarantineEntry> quarantine_{};
   std::uint64_t quarantine_first_ = 0;
-  std::uint64_t next_id_ = 2;                         ///< of children, supervisors and surroundings alike
+  std::uint64_t next_id_ = 2;  ///< of children, supervisors and surroundings alike
   std::deque<supervision::Event> events_{};
   bool applying_ = false;
-  TimePoint next_look_ = never;                       ///< when progress is judged again
-  std::vector<supervision::ChildId> leavers_{};       ///< whose incarnation has ended: what it had asked for is forgotten
+  TimePoint next_look_ = never;  ///< when progress is judged again
+  std::vector<supervision::ChildId>
+      leavers_{};  ///< whose incarnation has ended: what it had asked for is forgotten
   bool ending_ = false;
 };
 

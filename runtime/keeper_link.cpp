@@ -20,7 +20,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto answer_within = 30s;  ///< the keeper answers in microseconds; this is a guard against a stopped one
+constexpr auto answer_within =
+    30s;  ///< the keeper answers in microseconds; this is a guard against a stopped one
 
 /// The process's one link. Guarded by `making`.
 struct Links {
@@ -48,7 +49,8 @@ std::string identity_of(int fd) {
   struct stat status {};
   if (::fstat(fd, &status) == -1) return "-";
   const int offset_flags = ::fcntl(fd, F_GETFL);
-  return std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino) + ":" + std::to_string(offset_flags);
+  return std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino) + ":" +
+         std::to_string(offset_flags);
 }
 
 /// Looked up, since umask(2) can only be read by setting it, which other threads would notice.
@@ -72,19 +74,26 @@ Result<OwnedFd> environment_file(const std::string& text) {
 }  // namespace
 
 Error keeper_is_gone() {
-  return {ErrorKind::down, 0, "keeper: it has ended, and with it every process that it had started; try starting the program again"};
+  return {
+      ErrorKind::down, 0,
+      "keeper: it has ended, and with it every process that it had started; try starting the program again"};
 }
 
 Result<void> check_answer(std::span<const std::byte> packet, std::size_t record_bytes) {
   const auto answer = control::read<control::Answer>(packet);
   if (!answer) return failure(ErrorKind::malformed, "keeper: an answer cut short");
-  if (!answer->ok) return tl::unexpected<Error>{Error{answer->error, answer->errnum, std::string{answer->text.view()}}};
-  if (packet.size() != sizeof(control::Answer) + record_bytes) return failure(ErrorKind::malformed, "keeper: an answer of the wrong size");
+  if (!answer->ok)
+    return tl::unexpected<Error>{Error{answer->error, answer->errnum, std::string{answer->text.view()}}};
+  if (packet.size() != sizeof(control::Answer) + record_bytes)
+    return failure(ErrorKind::malformed, "keeper: an answer of the wrong size");
   return {};
 }
 
 Result<KeeperLink*> KeeperLink::of_process() {
-  if (is_fork.load()) return failure(ErrorKind::refused, "keeper: a process made by fork cannot use its parent's; try troupe::Process instead of fork");
+  if (is_fork.load())
+    return failure(
+        ErrorKind::refused,
+        "keeper: a process made by fork cannot use its parent's; try troupe::Process instead of fork");
   const std::lock_guard lock{links().making};
   if (!links().link) {
     auto made = create();
@@ -105,7 +114,8 @@ void KeeperLink::end(Duration within) {
   links().link.reset();
 }
 
-/// A plain fork's child shares sockets with its parent: whatever it said there would be taken for its parent's word.
+/// A plain fork's child shares sockets with its parent: whatever it said there would be taken for its
+/// parent's word.
 void KeeperLink::forked() {
   is_fork.store(true);
   current_generation_.store(0);
@@ -139,7 +149,8 @@ Result<void> KeeperLink::attach() {
   attached_ = answer->record;
   bell_ = std::move(answer->descriptors[0]);
   reader_file_ = std::move(answer->descriptors[1]);
-  auto map = MemoryMap::create(answer->descriptors[2].get(), control::notice_words * sizeof(lane::Word), Access::read);
+  auto map = MemoryMap::create(answer->descriptors[2].get(), control::notice_words * sizeof(lane::Word),
+                               Access::read);
   if (!map) return failure(std::move(map));
   notice_map_ = std::move(*map);
   notice_ = reinterpret_cast<const lane::Word*>(notice_map_.data()) + attached_.notice;
@@ -149,9 +160,12 @@ Result<void> KeeperLink::attach() {
 
 const SocketChannel& KeeperLink::channel() const noexcept { return own_ ? own_ : own_channel(); }
 
-Result<SocketChannel::Packet> KeeperLink::exchange(std::span<const std::byte> request, std::span<const std::byte> tail,
-                                                   std::span<const int> descriptors, std::span<std::byte> answer) {
-  if (is_fork.load()) return failure(ErrorKind::refused, "keeper: a process made by fork cannot use its parent's");
+Result<SocketChannel::Packet> KeeperLink::exchange(std::span<const std::byte> request,
+                                                   std::span<const std::byte> tail,
+                                                   std::span<const int> descriptors,
+                                                   std::span<std::byte> answer) {
+  if (is_fork.load())
+    return failure(ErrorKind::refused, "keeper: a process made by fork cannot use its parent's");
   const std::lock_guard lock{asking_};
   const TimePoint deadline = deadline_in(answer_within);
   const control::Heading heading{++last_number_};
@@ -197,12 +211,14 @@ Result<std::uint64_t> KeeperLink::surroundings() {
   if (!folder) return system_failure("open the current folder");
   const std::string variables = all_variables();
   const bool own_environment = variables != environment_at_start_;
-  std::string key = identity_of(folder.get()) + "," + identity_of(0) + "," + identity_of(1) + "," + identity_of(2) + "," + std::to_string(current_umask());
+  std::string key = identity_of(folder.get()) + "," + identity_of(0) + "," + identity_of(1) + "," +
+                    identity_of(2) + "," + std::to_string(current_umask());
   if (own_environment) key += variables;
   if (key == surroundings_key_) return surroundings_id_;
 
   const OwnedFd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
-  std::vector<int> descriptors{folder.get(), standard_or(0, null.get()), standard_or(1, null.get()), standard_or(2, null.get())};
+  std::vector<int> descriptors{folder.get(), standard_or(0, null.get()), standard_or(1, null.get()),
+                               standard_or(2, null.get())};
   OwnedFd file;
   if (own_environment) {
     auto made = environment_file(variables);
@@ -212,7 +228,8 @@ Result<std::uint64_t> KeeperLink::surroundings() {
   }
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
-  const control::Surroundings request{.umask = current_umask(), .descriptors_soft_max = limit.rlim_cur, .own_environment = own_environment};
+  const control::Surroundings request{
+      .umask = current_umask(), .descriptors_soft_max = limit.rlim_cur, .own_environment = own_environment};
   auto answer = ask<control::Id>(request, {}, descriptors);
   if (!answer) return failure(std::move(answer));
   surroundings_key_ = std::move(key);

@@ -15,16 +15,19 @@ namespace troupe::detail {
 /// The channel between this process and its keeper, and the notice word by which the keeper says
 /// "something has changed, come and look".
 ///
-/// One per process, made at its first use: the program's starts the keeper. Any thread may ask; questions take
-/// turns and each is answered at once. A process that was made by a plain fork has none (`refused`).
+/// One per process, made at its first use: the program's starts the keeper. Any thread may ask; questions
+/// take turns and each is answered at once. A process that was made by a plain fork has none (`refused`).
 class KeeperLink {
  public:
   [[nodiscard]] static Result<KeeperLink*> of_process();
   /// Number of the present link; 0 while there is none. Whoever keeps something of a link compares: one load.
-  [[nodiscard]] static std::uint64_t current_generation() noexcept { return current_generation_.load(std::memory_order_acquire); }
+  [[nodiscard]] static std::uint64_t current_generation() noexcept {
+    return current_generation_.load(std::memory_order_acquire);
+  }
 
   /// Closes the program's link: the keeper stops everything in order and ends. Waits for that. For programs
-  /// that want nothing left behind before they go on, and for tests. Every Ref, Process and Node of before is `closed`.
+  /// that want nothing left behind before they go on, and for tests. Every Ref, Process and Node of before is
+  /// `closed`.
   static void end(Duration within);
 
   template <class Record>
@@ -35,7 +38,8 @@ class KeeperLink {
 
   /// One question, one answer. The error is the keeper's, or `down` when the keeper is gone.
   template <class Record, class Request>
-  [[nodiscard]] Result<Answered<Record>> ask(const Request& request, std::span<const std::byte> tail = {}, std::span<const int> descriptors = {});
+  [[nodiscard]] Result<Answered<Record>> ask(const Request& request, std::span<const std::byte> tail = {},
+                                             std::span<const int> descriptors = {});
 
   /// Said, not answered.
   template <class Request>
@@ -47,18 +51,21 @@ class KeeperLink {
   [[nodiscard]] OwnedFd take_state_file() noexcept { return std::move(state_file_); }
   [[nodiscard]] int bell() const noexcept { return bell_.get(); }
 
-  /// Moves whenever something that this process waits for has changed. Read it, look, then wait for it to move.
+  /// Moves whenever something that this process waits for has changed. Read it, look, then wait for it to
+  /// move.
   [[nodiscard]] std::uint64_t notices() const noexcept { return notice_->load(std::memory_order_seq_cst); }
 
   enum class Woken { rung, keeper_gone, deadline };
   /// Sleeps until the bell rings: a notice, mail, or room. Spurious `rung` happens.
   [[nodiscard]] Woken wait_bell(TimePoint deadline);
 
-  /// Calls `done` now and after every notice until it is true. `timed_out` at the deadline, `down` when the keeper is gone.
+  /// Calls `done` now and after every notice until it is true. `timed_out` at the deadline, `down` when the
+  /// keeper is gone.
   template <class Predicate>
   [[nodiscard]] Result<void> wait_until(TimePoint deadline, Predicate done);
 
-  /// Folder, 0 to 2, umask and environment of this process as they are now, under the keeper's number for them.
+  /// Folder, 0 to 2, umask and environment of this process as they are now, under the keeper's number for
+  /// them.
   [[nodiscard]] Result<std::uint64_t> surroundings();
   /// The keeper holds them no longer: the next call says them again.
   void forget_surroundings(std::uint64_t id);
@@ -75,8 +82,10 @@ class KeeperLink {
   static Result<std::unique_ptr<KeeperLink>> create();
   Result<void> attach();
   [[nodiscard]] const SocketChannel& channel() const noexcept;
-  [[nodiscard]] Result<SocketChannel::Packet> exchange(std::span<const std::byte> request, std::span<const std::byte> tail,
-                                                       std::span<const int> descriptors, std::span<std::byte> answer);
+  [[nodiscard]] Result<SocketChannel::Packet> exchange(std::span<const std::byte> request,
+                                                       std::span<const std::byte> tail,
+                                                       std::span<const int> descriptors,
+                                                       std::span<std::byte> answer);
 
   static inline std::atomic<std::uint64_t> current_generation_{0};
   static constexpr std::size_t answer_bytes_max = 16 * 1024;
@@ -84,7 +93,7 @@ class KeeperLink {
 
   std::mutex asking_;
   std::uint64_t last_number_ = 0;
-  SocketChannel own_{};       ///< the program's; a child's lies at its fixed descriptor
+  SocketChannel own_{};  ///< the program's; a child's lies at its fixed descriptor
   OwnedFd keeper_pidfd_{};
   int keeper_pid_ = 0;
   std::string threads_at_start_{};
@@ -105,18 +114,21 @@ class KeeperLink {
 [[nodiscard]] Result<void> check_answer(std::span<const std::byte> packet, std::size_t record_bytes);
 
 template <class Record, class Request>
-Result<KeeperLink::Answered<Record>> KeeperLink::ask(const Request& request, std::span<const std::byte> tail, std::span<const int> descriptors) {
+Result<KeeperLink::Answered<Record>> KeeperLink::ask(const Request& request, std::span<const std::byte> tail,
+                                                     std::span<const int> descriptors) {
   std::vector<std::byte> answer(answer_bytes_max);
   auto received = exchange(control::bytes_of(request), tail, descriptors, answer);
   if (!received) return failure(std::move(received));
   const std::span<const std::byte> bytes{answer.data(), received->bytes};
   if (auto sound = check_answer(bytes, sizeof(Record)); !sound) return failure(std::move(sound));
-  return Answered<Record>{*control::read<Record>(bytes.subspan(sizeof(control::Answer))), std::move(received->descriptors)};
+  return Answered<Record>{*control::read<Record>(bytes.subspan(sizeof(control::Answer))),
+                          std::move(received->descriptors)};
 }
 
 template <class Request>
 Result<void> KeeperLink::tell(const Request& request, std::span<const int> descriptors) {
-  return channel().send(control::packet_of(control::Heading{}, control::bytes_of(request)), descriptors, deadline_in(std::chrono::seconds{5}));
+  return channel().send(control::packet_of(control::Heading{}, control::bytes_of(request)), descriptors,
+                        deadline_in(std::chrono::seconds{5}));
 }
 
 template <class Predicate>

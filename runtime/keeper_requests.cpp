@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What clients ask of the keeper. Every request is bounded and answered at once; what takes time is told by a notice.
+// What clients ask of the keeper. Every request is bounded and answered at once; what takes time is told by a
+// notice.
 extern "C" {
 #include <sys/pidfd.h>
 }
@@ -29,7 +30,8 @@ bool is_stream(const OwnedFd& fd) {
 
 }  // namespace
 
-int Keeper::add_client(SocketChannel channel, RoleId role, supervision::ChildId child, Incarnation incarnation) {
+int Keeper::add_client(SocketChannel channel, RoleId role, supervision::ChildId child,
+                       Incarnation incarnation) {
   const int key = channel.descriptor();
   clients_[key] = std::make_shared<Client>(Client{std::move(channel), role, child, incarnation});
   [[maybe_unused]] const auto watched = loop_.watch(key, [this, key] { client_speaks(key); });
@@ -52,7 +54,8 @@ void Keeper::client_speaks(int key) {
   const auto process = processes_.find(client.child);
   const bool known = process != processes_.end() && process->second.channel == key;
   if (packet) {
-    const std::vector<std::byte> bytes{buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(packet->bytes)};
+    const std::vector<std::byte> bytes{buffer_.begin(),
+                                       buffer_.begin() + static_cast<std::ptrdiff_t>(packet->bytes)};
     const auto heading = control::read<control::Heading>(bytes);
     if (!heading) return;
     client.question = heading->number;
@@ -82,11 +85,17 @@ void Keeper::lose_client(int key) {
 
 template <class Record>
 void Keeper::answer(Client& client, const Record& record, std::span<const int> descriptors) {
-  send_answer(client, control::packet_of(control::Answer{.number = client.question}, control::bytes_of(record)), descriptors);
+  send_answer(client,
+              control::packet_of(control::Answer{.number = client.question}, control::bytes_of(record)),
+              descriptors);
 }
 
 void Keeper::refuse(Client& client, const Error& error) {
-  const control::Answer answer{.number = client.question, .ok = false, .error = error.kind, .errnum = error.errnum, .text = std::string_view{error.text}};
+  const control::Answer answer{.number = client.question,
+                               .ok = false,
+                               .error = error.kind,
+                               .errnum = error.errnum,
+                               .text = std::string_view{error.text}};
   send_answer(client, control::bytes_of(answer), {});
 }
 
@@ -100,23 +109,30 @@ void Keeper::answer(Client& client, const Result<Record>& result, std::span<cons
 
 /// Never waits: a client has one question under way, so its buffer has room unless it breaks that rule.
 /// Descriptors that cannot be sent are an error of this one question; the client may ask again.
-void Keeper::send_answer(Client& client, std::span<const std::byte> packet, std::span<const int> descriptors) {
+void Keeper::send_answer(Client& client, std::span<const std::byte> packet,
+                         std::span<const int> descriptors) {
   const auto sent = client.channel.send(packet, descriptors, Clock::now());
   if (sent) return;
-  if (!descriptors.empty() && sent.error().kind != ErrorKind::timed_out && sent.error().kind != ErrorKind::closed)
+  if (!descriptors.empty() && sent.error().kind != ErrorKind::timed_out &&
+      sent.error().kind != ErrorKind::closed)
     return refuse(client, sent.error());
   client.lost = true;
 }
 
 void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors) {
   const auto kind = control::read<Kind>(packet);
-  const auto malformed = [&] { refuse(client, Error{ErrorKind::malformed, 0, "keeper: a request that it does not know"}); };
+  const auto malformed = [&] {
+    refuse(client, Error{ErrorKind::malformed, 0, "keeper: a request that it does not know"});
+  };
   if (!kind) return;
   Switchboard::Given given;
   int fd = -1;
   const auto optional_fd = [&] { return fd == -1 ? std::span<const int>{} : std::span<const int>{&fd, 1}; };
   const auto with = [&]<class Record>(const Record&, auto handle) {
-    if (const auto request = control::read<Record>(packet)) handle(*request); else malformed();
+    if (const auto request = control::read<Record>(packet))
+      handle(*request);
+    else
+      malformed();
   };
   switch (*kind) {
     case Kind::hello:
@@ -166,7 +182,10 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
     case Kind::signal_child:
       return with(control::OfChild{}, [&](const auto& request) {
         const auto sent = signal_child(request);
-        if (sent) answer(client, control::Id{}); else refuse(client, sent.error());
+        if (sent)
+          answer(client, control::Id{});
+        else
+          refuse(client, sent.error());
       });
     case Kind::remove_child:
       return with(control::OfChild{}, [&](const auto& request) {
@@ -191,11 +210,14 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
     case Kind::supervisor:
       return with(control::OfSupervisor{}, [&](const auto& request) {
         const auto at = tree_.supervisors.find(request.id);
-        if (at == tree_.supervisors.end()) return refuse(client, Error{ErrorKind::closed, 0, "supervisor: unknown"});
-        answer(client, control::SupervisorState{at->second.ended, static_cast<std::uint32_t>(at->second.children.size())});
+        if (at == tree_.supervisors.end())
+          return refuse(client, Error{ErrorKind::closed, 0, "supervisor: unknown"});
+        answer(client, control::SupervisorState{at->second.ended,
+                                                static_cast<std::uint32_t>(at->second.children.size())});
       });
     case Kind::transitions:
-      return with(control::SinceIndex{}, [&](const auto& request) { answer(client, transitions_since(request)); });
+      return with(control::SinceIndex{},
+                  [&](const auto& request) { answer(client, transitions_since(request)); });
     case Kind::quarantined:
       return with(control::SinceIndex{}, [&](const auto& request) {
         const auto record = quarantined(request, fd);
@@ -207,7 +229,8 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
   malformed();
 }
 
-void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> packet, std::vector<OwnedFd>& descriptors) {
+void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> packet,
+                        std::vector<OwnedFd>& descriptors) {
   const auto at = processes_.find(client.child);
   const bool present = at != processes_.end() && at->second.incarnation == client.incarnation;
   if (kind == Kind::hello && present) {
@@ -218,16 +241,20 @@ void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> pa
     if (at->second.pid == 0 && at->second.start_pending) {  // the zygote's own word is late, or it died
       siginfo_t info{};
       if (by_pid_.contains(hello->pid) || hello->pid == zygote_pid_) return;
-      if (::waitid(P_PID, static_cast<id_t>(hello->pid), &info, WEXITED | WNOHANG | WNOWAIT) == -1) return;  // not our child
-      if (auto pidfd = owned(::pidfd_open(hello->pid, 0), "pidfd_open")) process_known(client.child, hello->pid, std::move(*pidfd));
+      if (::waitid(P_PID, static_cast<id_t>(hello->pid), &info, WEXITED | WNOHANG | WNOWAIT) == -1)
+        return;  // not our child
+      if (auto pidfd = owned(::pidfd_open(hello->pid, 0), "pidfd_open"))
+        process_known(client.child, hello->pid, std::move(*pidfd));
     }
     if (hello->ready && at->second.pidfd) apply(supervision::Ready{client.child, client.incarnation});
   } else if (kind == Kind::ready && present) {
     apply(supervision::Ready{client.child, client.incarnation});
   } else if (kind == Kind::failed && present) {
-    if (const auto failed = control::read<control::Failed>(packet)) at->second.failed_text = failed->text.view();
+    if (const auto failed = control::read<control::Failed>(packet))
+      at->second.failed_text = failed->text.view();
   } else if (kind == Kind::connected) {
-    if (const auto told = control::read<control::Connected>(packet)) board_.connected(client.role, told->lane);
+    if (const auto told = control::read<control::Connected>(packet))
+      board_.connected(client.role, told->lane);
   } else if (kind == Kind::drained) {
     if (const auto told = control::read<control::Drained>(packet)) board_.drained(client.role, told->lane);
   } else if (kind == Kind::broken) {
@@ -245,13 +272,15 @@ RoleId Keeper::role_of(supervision::ChildId child) const {
 
 // ---- children ---------------------------------------------------------------------------------------------
 
-Result<control::Id> Keeper::add_surroundings(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors) {
+Result<control::Id> Keeper::add_surroundings(Client& client, std::span<const std::byte> packet,
+                                             std::vector<OwnedFd> descriptors) {
   const auto request = control::read<control::Surroundings>(packet);
   if (!request || descriptors.size() != (request->own_environment ? 5U : 4U))
     return failure(ErrorKind::malformed, "surroundings: folder, 0, 1, 2 and perhaps an environment");
   const std::uint64_t id = next_id_++;
   const bool end_is_awaited = std::ranges::any_of(descriptors, is_stream);
-  client.surroundings = std::make_shared<const Surroundings>(Surroundings{*request, std::move(descriptors), end_is_awaited});
+  client.surroundings =
+      std::make_shared<const Surroundings>(Surroundings{*request, std::move(descriptors), end_is_awaited});
   std::erase_if(surroundings_, [](const auto& one) { return one.second.expired(); });
   surroundings_[id] = client.surroundings;
   return control::Id{id};
@@ -265,30 +294,39 @@ Result<control::Id> Keeper::add_supervisor(const Client& client) {
 
 Result<control::Id> Keeper::add_child(Client& client, std::span<const std::byte> packet) {
   const auto request = control::read<control::AddChild>(packet);
-  if (!request || packet.size() != sizeof *request + request->argument_bytes || request->argument_bytes > control::start_bytes_max)
+  if (!request || packet.size() != sizeof *request + request->argument_bytes ||
+      request->argument_bytes > control::start_bytes_max)
     return failure(ErrorKind::malformed, "start: a request of the wrong size");
   const auto held = surroundings_.find(request->surroundings);
   const auto surroundings = held == surroundings_.end() ? nullptr : held->second.lock();
   if (!surroundings) return control::Id{};
-  if (!tree_.supervisors.contains(request->supervisor)) return failure(ErrorKind::closed, "start: its supervisor has ended");
+  if (!tree_.supervisors.contains(request->supervisor))
+    return failure(ErrorKind::closed, "start: its supervisor has ended");
   const supervision::ChildId id = next_id_++;
   const RoleId role = request->role != 0 ? request->role : made_up_role | id;
   const auto arguments = packet.subspan(sizeof *request);
   auto added = board_.add({.role = role,
                            .kept_bytes = request->kept_bytes,
-                           .mailbox_bytes_max = request->mailbox_bytes_max != 0 ? request->mailbox_bytes_max : mailbox_bytes_default});
+                           .mailbox_bytes_max = request->mailbox_bytes_max != 0 ? request->mailbox_bytes_max
+                                                                                : mailbox_bytes_default});
   if (!added) return failure(std::move(added));
   if (client.surroundings == surroundings && surroundings->end_is_awaited) client.surroundings.reset();
-  Process process{.request = *request, .surroundings = surroundings, .arguments = {arguments.begin(), arguments.end()}, .role = role, .parent = client.child};
+  Process process{.request = *request,
+                  .surroundings = surroundings,
+                  .arguments = {arguments.begin(), arguments.end()},
+                  .role = role,
+                  .parent = client.child};
   processes_.emplace(id, std::move(process));
-  apply(supervision::AddChild{{.id = id, .supervisor = request->supervisor, .parent = client.child, .policy = request->policy}});
+  apply(supervision::AddChild{
+      {.id = id, .supervisor = request->supervisor, .parent = client.child, .policy = request->policy}});
   return control::Id{id};
 }
 
 Result<control::ChildRecord> Keeper::describe(supervision::ChildId id, int& pidfd) const {
   const auto at = processes_.find(id);
   const auto child = tree_.children.find(id);
-  if (at == processes_.end() || child == tree_.children.end()) return failure(ErrorKind::closed, "child: unknown, or removed");
+  if (at == processes_.end() || child == tree_.children.end())
+    return failure(ErrorKind::closed, "child: unknown, or removed");
   control::ChildRecord record{.id = id,
                               .state = child->second.state,
                               .incarnation = at->second.incarnation,
@@ -303,14 +341,17 @@ Result<control::ChildRecord> Keeper::describe(supervision::ChildId id, int& pidf
 
 Result<control::ChildRecord> Keeper::list(const control::OfSupervisor& request, int& pidfd) const {
   const auto at = tree_.supervisors.find(request.id);
-  if (at == tree_.supervisors.end() || request.index >= at->second.children.size()) return control::ChildRecord{};
+  if (at == tree_.supervisors.end() || request.index >= at->second.children.size())
+    return control::ChildRecord{};
   return describe(at->second.children[request.index], pidfd);
 }
 
 Result<void> Keeper::signal_child(const control::OfChild& request) {
   const auto at = processes_.find(request.id);
-  if (at == processes_.end() || !at->second.pidfd) return failure(ErrorKind::down, "signal: there is no process at the moment");
-  if (::pidfd_send_signal(at->second.pidfd.get(), request.signal, nullptr, 0) == -1) return system_failure("signal a process");
+  if (at == processes_.end() || !at->second.pidfd)
+    return failure(ErrorKind::down, "signal: there is no process at the moment");
+  if (::pidfd_send_signal(at->second.pidfd.get(), request.signal, nullptr, 0) == -1)
+    return system_failure("signal a process");
   return {};
 }
 
@@ -333,7 +374,8 @@ void Keeper::remove_supervisor(supervision::SupervisorId id) {
   }
 }
 
-// ---- what has happened ---------------------------------------------------------------------------------------
+// ---- what has happened
+// ---------------------------------------------------------------------------------------
 
 control::Transitions Keeper::transitions_since(const control::SinceIndex& request) const {
   control::Transitions answer;
@@ -342,16 +384,19 @@ control::Transitions Keeper::transitions_since(const control::SinceIndex& reques
   for (; index < end && answer.count < control::transitions_per_packet; ++index) {
     const control::TransitionRecord& record = transitions_[index - transitions_first_];
     const auto at = processes_.find(record.id);
-    if (at != processes_.end() && at->second.request.supervisor == request.supervisor) answer.records[answer.count++] = record;
+    if (at != processes_.end() && at->second.request.supervisor == request.supervisor)
+      answer.records[answer.count++] = record;
   }
   answer.next = index;
   return answer;
 }
 
-void Keeper::keep_aside(const Client& client, const control::Quarantine& what, std::vector<OwnedFd>& descriptors) {
+void Keeper::keep_aside(const Client& client, const control::Quarantine& what,
+                        std::vector<OwnedFd>& descriptors) {
   const auto at = processes_.find(client.child);
   if (at == processes_.end()) return;
-  QuarantineEntry entry{.record = {.role = at->second.request.name, .what = what}, .supervisor = at->second.request.supervisor};
+  QuarantineEntry entry{.record = {.role = at->second.request.name, .what = what},
+                        .supervisor = at->second.request.supervisor};
   if (!descriptors.empty()) entry.payload = std::move(descriptors.front());
   quarantine_.push_back(std::move(entry));
   if (quarantine_.size() > quarantine_max) {
@@ -361,7 +406,8 @@ void Keeper::keep_aside(const Client& client, const control::Quarantine& what, s
 }
 
 control::QuarantinedRecord Keeper::quarantined(const control::SinceIndex& request, int& payload) const {
-  for (std::uint64_t index = std::max(request.index, quarantine_first_); index < quarantine_first_ + quarantine_.size(); ++index) {
+  for (std::uint64_t index = std::max(request.index, quarantine_first_);
+       index < quarantine_first_ + quarantine_.size(); ++index) {
     const QuarantineEntry& entry = quarantine_[index - quarantine_first_];
     if (entry.supervisor != request.supervisor) continue;
     control::QuarantinedRecord record = entry.record;

@@ -73,7 +73,8 @@ std::vector<std::string> environment(const char* without) {
   return result;
 }
 
-Result<int> execute_self(const char* mark, const std::string& name, int channel, const std::vector<std::string>& environment) {
+Result<int> execute_self(const char* mark, const std::string& name, int channel,
+                         const std::vector<std::string>& environment) {
   const auto high = above_channel(channel);
   if (!high) return tl::unexpected<Error>{high.error()};
   SpawnSettings settings;
@@ -84,15 +85,18 @@ Result<int> execute_self(const char* mark, const std::string& name, int channel,
   variables.push_back(nullptr);
   std::array<char*, 3> arguments{const_cast<char*>(name.c_str()), const_cast<char*>(mark), nullptr};
   pid_t pid = -1;
-  if (const int error = ::posix_spawn(&pid, "/proc/self/exe", &settings.actions_, &settings.attributes_, arguments.data(), variables.data()); error != 0)
+  if (const int error = ::posix_spawn(&pid, "/proc/self/exe", &settings.actions_, &settings.attributes_,
+                                      arguments.data(), variables.data());
+      error != 0)
     return system_failure("execute this program again (/proc/self/exe)", error);
   return pid;
 }
 
 Result<LaunchedKeeper> launch_keeper() {
   if (!initialised())
-    return failure(ErrorKind::refused, "start: main did not call troupe::init, so a re-executed child would run main again; "
-                                       "try troupe::init(argc, argv) as main's first line");
+    return failure(ErrorKind::refused,
+                   "start: main did not call troupe::init, so a re-executed child would run main again; "
+                   "try troupe::init(argc, argv) as main's first line");
   auto here = program_build_id();
   if (!here) return failure(std::move(here));
   auto ends = SocketChannel::create_pair();
@@ -108,15 +112,25 @@ Result<LaunchedKeeper> launch_keeper() {
   auto self = owned(::pidfd_open(::getpid(), 0), "pidfd_open");
   if (!self) return failure(std::move(self));
   const int own = self->get();
-  if (auto sent = keeper.channel.send(control::bytes_of(*here), std::span{&own, 1}, deadline_in(keeper_within)); !sent) return failure(std::move(sent));
+  if (auto sent =
+          keeper.channel.send(control::bytes_of(*here), std::span{&own, 1}, deadline_in(keeper_within));
+      !sent)
+    return failure(std::move(sent));
   std::array<std::byte, sizeof(KeeperHello)> buffer{};
   auto packet = keeper.channel.receive(buffer, deadline_in(keeper_within));
   if (!packet)
-    return failure(ErrorKind::refused, "start: the keeper, this program executed again, ended before it answered (" + packet.error().text +
-                                       "); try without a wrapper such as valgrind or an explicit loader, and check that main calls troupe::init first");
+    return failure(ErrorKind::refused,
+                   "start: the keeper, this program executed again, ended before it answered (" +
+                       packet.error().text +
+                       "); try without a wrapper such as valgrind or an explicit loader, and check that main "
+                       "calls troupe::init first");
   const auto hello = control::read<KeeperHello>(buffer);
-  if (!hello || packet->descriptors.size() != 1) return failure(ErrorKind::malformed, "start: not the keeper's answer");
-  if (!hello->same_build) return failure(ErrorKind::refused, "start: /proc/self/exe is not the program that runs here; try starting it without a wrapper");
+  if (!hello || packet->descriptors.size() != 1)
+    return failure(ErrorKind::malformed, "start: not the keeper's answer");
+  if (!hello->same_build)
+    return failure(
+        ErrorKind::refused,
+        "start: /proc/self/exe is not the program that runs here; try starting it without a wrapper");
   keeper.pid = hello->pid;
   keeper.threads = hello->threads.view();
   keeper.pidfd = std::move(packet->descriptors.front());

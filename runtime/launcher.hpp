@@ -17,12 +17,14 @@ struct LaunchedKeeper {
 };
 
 /// Starts this program's keeper: the same binary, executed fresh, forked twice, so that a program that waits
-/// for its children never sees it. `refused` if init() was not called or the binary is not the one that runs here.
+/// for its children never sees it. `refused` if init() was not called or the binary is not the one that runs
+/// here.
 [[nodiscard]] Result<LaunchedKeeper> launch_keeper();
 
 /// Executes this binary again with `mark` as argv[1]; `channel` becomes its descriptor 3, the rest is closed,
 /// 0 to 2 are /dev/null. Returns the pid: a child of the caller, to be reaped by it.
-[[nodiscard]] Result<int> execute_self(const char* mark, const std::string& name, int channel, const std::vector<std::string>& environment);
+[[nodiscard]] Result<int> execute_self(const char* mark, const std::string& name, int channel,
+                                       const std::vector<std::string>& environment);
 
 /// The environment of this process, without the variable `without`.
 [[nodiscard]] std::vector<std::string> environment(const char* without);

@@ -20,7 +20,8 @@ std::string own_name() {
 
 spdlog::logger& logger() {
   static const std::unique_ptr<spdlog::logger> instance = [] {
-    auto made = std::make_unique<spdlog::logger>(own_name(), std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto made =
+        std::make_unique<spdlog::logger>(own_name(), std::make_shared<spdlog::sinks::stderr_sink_mt>());
     made->set_pattern("%H:%M:%S.%e %l %n (%P): %v");
     made->set_level(std::getenv("TROUPE_DEBUG") != nullptr ? spdlog::level::debug : spdlog::level::info);
     made->flush_on(spdlog::level::debug);
@@ -41,6 +42,8 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
 
 }  // namespace
 
-void log(LogLevel level, std::string_view text) { logger().log(spdlog_level(level), spdlog::string_view_t{text.data(), text.size()}); }
+void log(LogLevel level, std::string_view text) {
+  logger().log(spdlog_level(level), spdlog::string_view_t{text.data(), text.size()});
+}
 
 }  // namespace troupe

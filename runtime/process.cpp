@@ -6,8 +6,8 @@
 #include <csignal>
 #include <mutex>
 #include <ostream>
-#include <troupe/runtime/keeper.hpp>
 #include <troupe/runtime/child_main.hpp>
+#include <troupe/runtime/keeper.hpp>
 #include <troupe/runtime/keeper_link.hpp>
 #include <troupe/runtime/log.hpp>
 #include <troupe/runtime/start_child.hpp>
@@ -26,7 +26,8 @@ struct Process::State {
   std::optional<ExitReport> report{};
   std::uint64_t generation = 0;  ///< of the link that it was started through
 
-  /// That link; `closed` where another one has taken its place, to whose keeper our number means somebody else.
+  /// That link; `closed` where another one has taken its place, to whose keeper our number means somebody
+  /// else.
   [[nodiscard]] Result<KeeperLink*> link() const {
     auto present = KeeperLink::of_process();
     if (present && KeeperLink::current_generation() != generation)
@@ -57,7 +58,9 @@ Result<StartMethod> usable_method(const KeeperLink& link, std::optional<StartMet
   if (wanted == StartMethod::forkserver)
     return failure(ErrorKind::refused, "start: this program's static constructors start threads (" + threads +
                                            "), and a fork would copy their locks; try StartMethod::spawn");
-  if (!wanted) log(LogLevel::warning, "static constructors start threads (" + threads + "): processes are started by spawn");
+  if (!wanted)
+    log(LogLevel::warning,
+        "static constructors start threads (" + threads + "): processes are started by spawn");
   return StartMethod::spawn;
 }
 
@@ -77,22 +80,30 @@ Process& Process::operator=(Process&& other) noexcept {
 
 Process::~Process() {
   if (!state_ || state_->child == 0) return;
-  // Errors cannot leave a destructor; the only one possible is the keeper's end, which has ended the process too.
-  if (!state_->report) [[maybe_unused]] const auto ended = state_->options.daemon ? stop() : join();
-  if (auto link = state_->link())
-    [[maybe_unused]] const auto removed = (*link)->ask<control::Id>(control::OfChild{.kind = control::Kind::remove_child, .id = state_->child});
+  // Errors cannot leave a destructor; the only one possible is the keeper's end, which has ended the process
+  // too.
+  if (!state_->report) [[maybe_unused]]
+    const auto ended = state_->options.daemon ? stop() : join();
+  if (auto link = state_->link()) [[maybe_unused]]
+    const auto removed =
+        (*link)->ask<control::Id>(control::OfChild{.kind = control::Kind::remove_child, .id = state_->child});
 }
 
 Result<void> Process::start() {
   State& state = *state_;
-  if (state.child != 0) return failure(ErrorKind::refused, "process " + state.options.name + ": it was started already; make another Process");
+  if (state.child != 0)
+    return failure(ErrorKind::refused,
+                   "process " + state.options.name + ": it was started already; make another Process");
   auto link = KeeperLink::of_process();
   if (!link) return failure(std::move(link));
   auto supervisor = own_supervisor(**link);
   if (!supervisor) return failure(std::move(supervisor));
   auto method = usable_method(**link, state.options.method);
   if (!method) return failure(std::move(method));
-  control::AddChild request{.method = *method, .supervisor = *supervisor, .entry = state.call.entry, .name = std::string_view{state.options.name}};
+  control::AddChild request{.method = *method,
+                            .supervisor = *supervisor,
+                            .entry = state.call.entry,
+                            .name = std::string_view{state.options.name}};
   request.policy.restart = Restart::temporary;
   request.policy.daemon = true;  // it keeps no node alive: this object joins it
   request.policy.ready_within = state.options.ready_within;
@@ -108,7 +119,8 @@ Result<void> Process::start() {
 
 Result<ExitReport> Process::join(Duration within) {
   State& state = *state_;
-  if (state.child == 0) return failure(ErrorKind::invalid, "process " + state.options.name + ": it was never started");
+  if (state.child == 0)
+    return failure(ErrorKind::invalid, "process " + state.options.name + ": it was never started");
   if (state.report) return *state.report;
   auto link = state.link();
   if (!link) return failure(std::move(link));
@@ -135,16 +147,19 @@ Result<ExitReport> Process::stop() {
   if (state_->child == 0) return join();
   auto link = state_->link();
   if (!link) return failure(std::move(link));
-  auto asked = (*link)->ask<control::Id>(control::OfChild{.kind = control::Kind::stop_child, .id = state_->child});
+  auto asked =
+      (*link)->ask<control::Id>(control::OfChild{.kind = control::Kind::stop_child, .id = state_->child});
   if (!asked) return failure(std::move(asked));
   return join();
 }
 
 Result<void> Process::signal(int number) {
-  if (state_->child == 0) return failure(ErrorKind::invalid, "process " + state_->options.name + ": it was never started");
+  if (state_->child == 0)
+    return failure(ErrorKind::invalid, "process " + state_->options.name + ": it was never started");
   auto link = state_->link();
   if (!link) return failure(std::move(link));
-  auto sent = (*link)->ask<control::Id>(control::OfChild{.kind = control::Kind::signal_child, .signal = number, .id = state_->child});
+  auto sent = (*link)->ask<control::Id>(
+      control::OfChild{.kind = control::Kind::signal_child, .signal = number, .id = state_->child});
   if (!sent) return failure(std::move(sent));
   return {};
 }
@@ -153,8 +168,8 @@ Result<void> Process::terminate() { return signal(SIGTERM); }
 Result<void> Process::kill() { return signal(SIGKILL); }
 
 std::optional<ExitReport> Process::exit_report() const {
-  if (!state_->report && state_->child != 0)
-    [[maybe_unused]] const auto looked = const_cast<Process*>(this)->join(Duration::zero());
+  if (!state_->report && state_->child != 0) [[maybe_unused]]
+    const auto looked = const_cast<Process*>(this)->join(Duration::zero());
   return state_->report;
 }
 

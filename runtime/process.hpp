@@ -12,9 +12,10 @@
 namespace troupe {
 
 struct ProcessOptions {
-  std::string name{};                                ///< at most 63 bytes; empty: "process"
-  bool daemon = false;                               ///< stopped, not joined, by ~Process
-  std::optional<StartMethod> method{};               ///< none: forkserver, or spawn where static constructors start threads
+  std::string name{};   ///< at most 63 bytes; empty: "process"
+  bool daemon = false;  ///< stopped, not joined, by ~Process
+  std::optional<StartMethod>
+      method{};  ///< none: forkserver, or spawn where static constructors start threads
   Duration ready_within = std::chrono::seconds{30};  ///< to reach the function's first line
   Duration stop_within = std::chrono::seconds{5};    ///< from stop() to SIGKILL
 };
@@ -31,11 +32,13 @@ class Process {
  public:
   /// Does not start it. Throws Failure when the arguments cannot be encoded.
   template <class F, class... A>
-    requires(!std::is_same_v<std::decay_t<F>, Process> && !std::is_same_v<std::decay_t<F>, ProcessOptions>)
-  explicit Process(F&& function, A&&... arguments) : Process{ProcessOptions{}, std::forward<F>(function), std::forward<A>(arguments)...} {}
+  requires(!std::is_same_v<std::decay_t<F>, Process> &&
+           !std::is_same_v<std::decay_t<F>, ProcessOptions>) explicit Process(F&& function, A&&... arguments)
+      : Process{ProcessOptions{}, std::forward<F>(function), std::forward<A>(arguments)...} {}
 
   template <class F, class... A>
-  Process(ProcessOptions options, F&& function, A&&... arguments) : Process{std::move(options), pack(function, std::forward<A>(arguments)...).value()} {}
+  Process(ProcessOptions options, F&& function, A&&... arguments)
+      : Process{std::move(options), pack(function, std::forward<A>(arguments)...).value()} {}
 
   Process(Process&&) noexcept;
   Process& operator=(Process&&) noexcept;
@@ -48,7 +51,8 @@ class Process {
   /// Waits for its end. `timed_out` if it lives on, `invalid` if it was never started. May be repeated.
   [[nodiscard]] Result<ExitReport> join(Duration within = Duration::max());
 
-  /// The ladder: SIGTERM, once more at half of stop_within, SIGKILL at its end; then waited for, with all it started.
+  /// The ladder: SIGTERM, once more at half of stop_within, SIGKILL at its end; then waited for, with all it
+  /// started.
   [[nodiscard]] Result<ExitReport> stop();
 
   Result<void> terminate();  ///< SIGTERM; `down` if it has ended
@@ -71,10 +75,13 @@ class Process {
     using Callable = std::decay_t<F>;
     constexpr bool is_function = std::is_pointer_v<Callable>;
     static_assert(is_function || std::is_empty_v<Callable>,
-                  "troupe: this callable holds captured state, which another process cannot see; pass it as an argument");
-    static_assert(std::is_invocable_v<Callable, A...>, "troupe: the function cannot be called with these arguments");
+                  "troupe: this callable holds captured state, which another process cannot see; pass it as "
+                  "an argument");
+    static_assert(std::is_invocable_v<Callable, A...>,
+                  "troupe: the function cannot be called with these arguments");
     if constexpr (is_function || std::is_empty_v<Callable>)
-      return detail::pack_call(static_cast<std::conditional_t<is_function, Callable, const F&>>(function), std::forward<A>(arguments)...);
+      return detail::pack_call(static_cast<std::conditional_t<is_function, Callable, const F&>>(function),
+                               std::forward<A>(arguments)...);
     else
       return detail::PackedCall{};
   }

@@ -21,11 +21,14 @@ bool is_settled(const control::ChildRecord& record) {
 
 bool never_ran(const control::ChildRecord& record) {
   return record.state == ChildState::stopped &&
-         (record.incarnation == 0 || record.reason.cause == ExitCause::init_failed || record.reason.cause == ExitCause::restart_limit);
+         (record.incarnation == 0 || record.reason.cause == ExitCause::init_failed ||
+          record.reason.cause == ExitCause::restart_limit);
 }
 
-/// The keeper may have let the surroundings go between two starts; other threads' children may end between two tries.
-Result<supervision::ChildId> add_child(KeeperLink& link, control::AddChild& request, std::span<const std::byte> arguments) {
+/// The keeper may have let the surroundings go between two starts; other threads' children may end between
+/// two tries.
+Result<supervision::ChildId> add_child(KeeperLink& link, control::AddChild& request,
+                                       std::span<const std::byte> arguments) {
   constexpr int tries_max = 100;
   for (int tries = 0; tries < tries_max; ++tries) {
     auto surroundings = link.surroundings();
@@ -41,7 +44,8 @@ Result<supervision::ChildId> add_child(KeeperLink& link, control::AddChild& requ
 
 }  // namespace
 
-Result<KeeperLink::Answered<control::ChildRecord>> start_child(KeeperLink& link, control::AddChild request, std::span<const std::byte> arguments) {
+Result<KeeperLink::Answered<control::ChildRecord>> start_child(KeeperLink& link, control::AddChild request,
+                                                               std::span<const std::byte> arguments) {
   request.argument_bytes = static_cast<std::uint32_t>(arguments.size());
   auto added = add_child(link, request, arguments);
   if (!added) return failure(std::move(added));
@@ -56,7 +60,8 @@ Result<KeeperLink::Answered<control::ChildRecord>> start_child(KeeperLink& link,
   if (auto waited = link.wait_until(never, settled); !waited) return failure(std::move(waited));
   if (!answer || !never_ran(answer->record)) return answer;
   const std::string why = to_string(answer->record.reason.value());
-  [[maybe_unused]] const auto removed = link.ask<control::Id>(control::OfChild{.kind = control::Kind::remove_child, .id = of.id});
+  [[maybe_unused]] const auto removed =
+      link.ask<control::Id>(control::OfChild{.kind = control::Kind::remove_child, .id = of.id});
   return failure(ErrorKind::refused, "start of " + std::string{request.name.view()} + ": " + why);
 }
 

@@ -8,7 +8,7 @@ namespace troupe::detail {
 
 /// Adds a child and waits until it is ready. When it ends or is given up before, it is removed and the error
 /// says why, with the child's own words. Fills in the surroundings and the arguments' size of `request`.
-[[nodiscard]] Result<KeeperLink::Answered<control::ChildRecord>> start_child(KeeperLink& link, control::AddChild request,
-                                                                             std::span<const std::byte> arguments);
+[[nodiscard]] Result<KeeperLink::Answered<control::ChildRecord>> start_child(
+    KeeperLink& link, control::AddChild request, std::span<const std::byte> arguments);
 
 }  // namespace troupe::detail

@@ -27,7 +27,9 @@ std::string read_whole(const std::string& path) {
   return text;
 }
 
-std::string of_process(int pid, const char* file) { return read_whole("/proc/" + std::to_string(pid) + "/" + file); }
+std::string of_process(int pid, const char* file) {
+  return read_whole("/proc/" + std::to_string(pid) + "/" + file);
+}
 
 }  // namespace
 

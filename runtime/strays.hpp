@@ -8,10 +8,12 @@
 
 namespace troupe::detail {
 
-/// Children of this single-threaded process that are not in `known`: orphans that it, as their subreaper, was given.
+/// Children of this single-threaded process that are not in `known`: orphans that it, as their subreaper, was
+/// given.
 [[nodiscard]] std::vector<int> unknown_children(const std::set<int>& known);
 
-/// Whether the process carries this TROUPE_ROLE assignment, set by the child that started it or by itself at birth.
+/// Whether the process carries this TROUPE_ROLE assignment, set by the child that started it or by itself at
+/// birth.
 [[nodiscard]] bool carries_role(int pid, const std::string& assignment);
 
 /// One letter of /proc: 'T' stopped, 't' traced, …; '?' if there is no such process.

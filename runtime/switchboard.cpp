@@ -55,10 +55,12 @@ Switchboard::Lane* Switchboard::find_lane(std::uint64_t lane) {
 // ---- roles ---------------------------------------------------------------------------------------
 
 Result<void> Switchboard::add(const RoleSpec& spec) {
-  if (spec.role == 0 || find(spec.role) != nullptr) return failure(ErrorKind::invalid, "role: there is one of that name already");
+  if (spec.role == 0 || find(spec.role) != nullptr)
+    return failure(ErrorKind::invalid, "role: there is one of that name already");
   const auto free = std::ranges::find(notice_used_, false);
   if (free == notice_used_.end())
-    return failure(ErrorKind::exhausted, "role: a keeper serves at most " + std::to_string(control::notice_words));
+    return failure(ErrorKind::exhausted,
+                   "role: a keeper serves at most " + std::to_string(control::notice_words));
   Role role;
   role.spec = spec;
   role.notice = static_cast<std::uint32_t>(free - notice_used_.begin());
@@ -141,12 +143,15 @@ void Switchboard::process_ended(RoleId id) {
   for (const auto lane : out) retire(*find_lane(lane));
 }
 
-/// A lane that gets no more frames: dropped at once if nobody can have anything of it, else its reader drains it.
+/// A lane that gets no more frames: dropped at once if nobody can have anything of it, else its reader drains
+/// it.
 void Switchboard::retire(Lane& lane) {
   lane.final = true;
   Role* const reader = find(lane.to);
   const bool seen = reader != nullptr && reader->alive && lane.reader_has_it;
-  const auto empty = [&] { return published(lane) == reader->view->slot(lane.spec.slot).head.load(std::memory_order_acquire); };
+  const auto empty = [&] {
+    return published(lane) == reader->view->slot(lane.spec.slot).head.load(std::memory_order_acquire);
+  };
   if (reader == nullptr || reader->ended || !lane.connected || (!seen && empty())) return free_lane(lane.id);
   notify(*reader);
 }
@@ -211,7 +216,8 @@ std::uint64_t Switchboard::capacity_for(const control::Connect& request) const {
 /// The tail as it stands in the file: for lanes whose sender is dead or has moved on.
 std::uint64_t Switchboard::published(const Lane& lane) const {
   std::uint64_t tail = lane.spec.base;
-  if (lane.connected && ::pread(lane.file.get(), &tail, sizeof tail, offsetof(lane::WriterPage, tail)) != sizeof tail)
+  if (lane.connected &&
+      ::pread(lane.file.get(), &tail, sizeof tail, offsetof(lane::WriterPage, tail)) != sizeof tail)
     return lane.spec.base;
   return tail;
 }
@@ -219,7 +225,8 @@ std::uint64_t Switchboard::published(const Lane& lane) const {
 Result<control::Connection> Switchboard::connect(RoleId from, const control::Connect& request, Given& given) {
   Role* const sender = find(from);
   Role* const reader = find(request.to);
-  if (sender == nullptr || request.payload_bytes > lane::frame_bytes_max - sizeof(lane::FrameHeader)) return failure(ErrorKind::invalid, "connect: impossible request");
+  if (sender == nullptr || request.payload_bytes > lane::frame_bytes_max - sizeof(lane::FrameHeader))
+    return failure(ErrorKind::invalid, "connect: impossible request");
   control::Connection answer;
   if (reader == nullptr) return answer;
   answer.slots = static_cast<std::uint32_t>(lane::slots_max);
@@ -230,8 +237,10 @@ Result<control::Connection> Switchboard::connect(RoleId from, const control::Con
   }
   auto made = make_lane(*sender, from, *reader, request);
   if (!made) {
-    if (made.error().kind == ErrorKind::system || made.error().kind == ErrorKind::invalid) return failure(std::move(made));
-    answer.outcome = made.error().kind == ErrorKind::full ? control::ConnectOutcome::later : control::ConnectOutcome::exhausted;
+    if (made.error().kind == ErrorKind::system || made.error().kind == ErrorKind::invalid)
+      return failure(std::move(made));
+    answer.outcome = made.error().kind == ErrorKind::full ? control::ConnectOutcome::later
+                                                          : control::ConnectOutcome::exhausted;
     answer.reason.detail = control::Line{made.error().text};
     return answer;
   }
@@ -242,10 +251,13 @@ Result<control::Connection> Switchboard::connect(RoleId from, const control::Con
   return answer;
 }
 
-Result<Switchboard::Lane*> Switchboard::make_lane(Role& sender, RoleId from, Role& reader, const control::Connect& request) {
+Result<Switchboard::Lane*> Switchboard::make_lane(Role& sender, RoleId from, Role& reader,
+                                                  const control::Connect& request) {
   const auto stale = sender.out;  // a sender has one contact under way: what it did not connect it never will
   for (const auto id : stale)
-    if (const Lane& other = *find_lane(id); other.to == request.to && other.lane_class == request.lane_class && !other.connected) free_lane(id);
+    if (const Lane& other = *find_lane(id);
+        other.to == request.to && other.lane_class == request.lane_class && !other.connected)
+      free_lane(id);
   Lane lane;
   std::size_t undrained = 0;
   std::uint64_t bytes = 0;
@@ -258,15 +270,18 @@ Result<Switchboard::Lane*> Switchboard::make_lane(Role& sender, RoleId from, Rol
   }
   lane.spec.capacity = capacity_for(request);
   if (lane.spec.capacity > reader.spec.mailbox_bytes_max)
-    return failure(ErrorKind::invalid, "lane: a message for which the reader's mailbox of " + std::to_string(reader.spec.mailbox_bytes_max) +
+    return failure(ErrorKind::invalid, "lane: a message for which the reader's mailbox of " +
+                                           std::to_string(reader.spec.mailbox_bytes_max) +
                                            " bytes is too small; try a larger mailbox_bytes_max");
   const auto slot = std::ranges::find(reader.slot_used, false);
   const bool no_room = bytes + lane.spec.capacity > reader.spec.mailbox_bytes_max;
   if (undrained > undrained_epochs_max || no_room || slot == reader.slot_used.end()) {
     reader.refused.insert(from);
     if (slot == reader.slot_used.end())
-      return failure(ErrorKind::exhausted, "lane: at most " + std::to_string(lane::slots_max) + " lanes may end in one reader");
-    return failure(ErrorKind::full, no_room ? "lane: the reader's mailbox is full" : "lane: earlier lanes of this sender are still being drained");
+      return failure(ErrorKind::exhausted,
+                     "lane: at most " + std::to_string(lane::slots_max) + " lanes may end in one reader");
+    return failure(ErrorKind::full, no_room ? "lane: the reader's mailbox is full"
+                                            : "lane: earlier lanes of this sender are still being drained");
   }
   auto file = create_memory("troupe-lane", lane::writer_file_bytes(lane.spec.capacity));
   if (!file) return failure(std::move(file));
@@ -292,7 +307,9 @@ void Switchboard::connected(RoleId from, std::uint64_t id) {
   lane->connected = true;
   const RoleId to = lane->to;
   // Only now: a sender that could not take the new lane goes on with the old one.
-  if (Lane* const old = find_lane(lane->replaces); old != nullptr && old->from == from && old->to == to && !old->final) retire(*old);
+  if (Lane* const old = find_lane(lane->replaces);
+      old != nullptr && old->from == from && old->to == to && !old->final)
+    retire(*old);
   if (Role* const reader = find(to)) notify(*reader);
 }
 
@@ -314,7 +331,8 @@ void Switchboard::free_lane(std::uint64_t id) {
   if (Role* const reader = find(to)) {
     forget(reader->in, id);
     reader->slot_used[lane->spec.slot] = false;
-    for (const RoleId waiting : std::exchange(reader->refused, {})) notify(waiting);  // there may be room for their lanes now
+    for (const RoleId waiting : std::exchange(reader->refused, {}))
+      notify(waiting);  // there may be room for their lanes now
   }
   if (Role* const sender = find(lane->from)) forget(sender->out, id);
   lanes_.erase(id);
@@ -322,7 +340,8 @@ void Switchboard::free_lane(std::uint64_t id) {
 }
 
 /// The process has mapped its reader file and sealed it behind itself. Its senders learn of it before it can
-/// go to sleep for the first time: whoever publishes without having seen this notice is seen by its first look round.
+/// go to sleep for the first time: whoever publishes without having seen this notice is seen by its first
+/// look round.
 void Switchboard::publish_reader_file(Role& role) {
   if (!check_sealed(role.reader_file.get(), lane::reader_file_bytes(lane::slots_max))) return;
   role.sealed = true;
@@ -347,7 +366,8 @@ void Switchboard::confirm(Role& role) {
   Lane* const lane = find_lane(offered.lane.id);
   if (lane == nullptr) return;
   if (offered.kind == ChangeKind::lane_added) lane->reader_has_it = true;
-  if (offered.kind == ChangeKind::lane_added || offered.kind == ChangeKind::lane_final) lane->final_told = offered.final;
+  if (offered.kind == ChangeKind::lane_added || offered.kind == ChangeKind::lane_final)
+    lane->final_told = offered.final;
   if (offered.kind == ChangeKind::reader_changed) lane->reader_told = offered.reader;
   if (offered.kind == ChangeKind::role_ended) free_lane(lane->id);  // once told, the sender uses it no more
 }
@@ -359,7 +379,12 @@ control::Change Switchboard::next_change(Role& role, Given& given) {
   for (const auto lane_id : role.in) {
     const Lane& lane = *find_lane(lane_id);
     if (!lane.connected) continue;
-    Change change{.kind = ChangeKind::lane_added, .lane_class = lane.lane_class, .lane = lane.spec, .peer = lane.from, .epoch = lane.epoch, .final = lane.final};
+    Change change{.kind = ChangeKind::lane_added,
+                  .lane_class = lane.lane_class,
+                  .lane = lane.spec,
+                  .peer = lane.from,
+                  .epoch = lane.epoch,
+                  .final = lane.final};
     if (!lane.reader_has_it) {
       const Role* const sender = find(lane.from);  // none: forgotten since, and waits for no credit
       given.descriptors = {lane.file.get(), (sender == nullptr ? &role : sender)->bell.get()};
@@ -374,7 +399,11 @@ control::Change Switchboard::next_change(Role& role, Given& given) {
     const Lane& lane = *find_lane(lane_id);
     const Role* const reader = find(lane.to);
     if (reader == nullptr || lane.final) continue;
-    Change change{.lane_class = lane.lane_class, .lane = lane.spec, .peer = lane.to, .slots = static_cast<std::uint32_t>(lane::slots_max), .reader = reader->incarnation};
+    Change change{.lane_class = lane.lane_class,
+                  .lane = lane.spec,
+                  .peer = lane.to,
+                  .slots = static_cast<std::uint32_t>(lane::slots_max),
+                  .reader = reader->incarnation};
     if (lane.reader_told != reader->incarnation && reader->sealed) {
       change.kind = ChangeKind::reader_changed;
       given.descriptors = {reader->reader_file.get()};
@@ -400,14 +429,16 @@ bool Switchboard::has_mail(RoleId id) const {
   const Role* const role = find(id);
   return role != nullptr && std::ranges::any_of(role->in, [&](std::uint64_t lane_id) {
            const Lane& lane = lanes_.at(lane_id);
-           return lane.connected && !lane.broken && lane.lane_class == control::LaneClass::mail && published(lane) != role->view->slot(lane.spec.slot).head.load(std::memory_order_acquire);
+           return lane.connected && !lane.broken && lane.lane_class == control::LaneClass::mail &&
+                  published(lane) != role->view->slot(lane.spec.slot).head.load(std::memory_order_acquire);
          });
 }
 
 lane::Activity Switchboard::activity(RoleId id) const {
   const Role* const role = find(id);
   return role == nullptr ? lane::Activity::idle
-                         : static_cast<lane::Activity>(role->view->page().progress.activity.load(std::memory_order_acquire));
+                         : static_cast<lane::Activity>(
+                               role->view->page().progress.activity.load(std::memory_order_acquire));
 }
 
 bool Switchboard::made_progress(RoleId id) const { return steps(id) != 0; }

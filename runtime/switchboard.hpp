@@ -32,12 +32,14 @@ class Switchboard {
 
   [[nodiscard]] static Result<Switchboard> create();
 
-  /// Makes a role's bell, reader file and state file. `invalid` if the role is there already, `exhausted` beyond the notice words.
+  /// Makes a role's bell, reader file and state file. `invalid` if the role is there already, `exhausted`
+  /// beyond the notice words.
   [[nodiscard]] Result<void> add(const RoleSpec& spec);
   /// Forgets a role that has ended, as soon as everyone who sent to it has been told.
   void remove(RoleId role);
 
-  /// Before an incarnation starts: a new reader file that goes on where the last one stopped. Senders are told.
+  /// Before an incarnation starts: a new reader file that goes on where the last one stopped. Senders are
+  /// told.
   [[nodiscard]] Result<void> process_starting(RoleId role, Incarnation incarnation);
   /// After its death was confirmed: its lanes get no more frames, and their readers are knocked.
   void process_ended(RoleId role);
@@ -53,13 +55,15 @@ class Switchboard {
     std::vector<int> descriptors{};  ///< borrowed: sent before anything else happens
   };
   [[nodiscard]] Result<control::Attached> attach(RoleId role, Given& given);
-  [[nodiscard]] Result<control::Connection> connect(RoleId from, const control::Connect& request, Given& given);
+  [[nodiscard]] Result<control::Connection> connect(RoleId from, const control::Connect& request,
+                                                    Given& given);
   /// The sender has mapped and sealed its side: now the reader may learn of the lane.
   void connected(RoleId from, std::uint64_t lane);
   void drained(RoleId reader, std::uint64_t lane);
   /// The reader has given it up; what lies in it is no mail any more.
   void broken(RoleId reader, std::uint64_t lane);
-  /// The next thing that this role's process does not know yet. `took`: it has learnt the last one; else that is offered again.
+  /// The next thing that this role's process does not know yet. `took`: it has learnt the last one; else that
+  /// is offered again.
   [[nodiscard]] control::Change pull(RoleId role, bool took, Given& given);
 
   /// Frames and commits that the present incarnation has finished; moves while there is progress.
@@ -87,7 +91,7 @@ class Switchboard {
     std::uint64_t replaces = 0;  ///< the lane that becomes final once this one is connected
     bool reader_has_it = false;  ///< the present incarnation of the reader was told
     bool final_told = false;
-    Incarnation reader_told = 0; ///< the incarnation whose reader file the sender has; 0: none
+    Incarnation reader_told = 0;  ///< the incarnation whose reader file the sender has; 0: none
   };
   struct Role {
     RoleSpec spec{};
@@ -98,8 +102,8 @@ class Switchboard {
     std::unique_ptr<ReaderView> view{};
     Incarnation incarnation = 0;
     bool alive = false;
-    bool attached = false;       ///< the present reader file was given away: the next incarnation needs a new one
-    bool sealed = false;         ///< it can have no other writer any more: now senders may have it
+    bool attached = false;  ///< the present reader file was given away: the next incarnation needs a new one
+    bool sealed = false;    ///< it can have no other writer any more: now senders may have it
     bool stop = false;
     bool stop_told = false;
     bool ended = false;

@@ -33,7 +33,8 @@ ThreadWords thread_words() {
 }
 
 long clone_child(int* pidfd, const ThreadWords& words) {
-  constexpr unsigned long flags = CLONE_PARENT | CLONE_PIDFD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
+  constexpr unsigned long flags =
+      CLONE_PARENT | CLONE_PIDFD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
 #if defined(__aarch64__)
   return ::syscall(SYS_clone, flags, nullptr, pidfd, nullptr, words.tid);
 #else
@@ -41,12 +42,14 @@ long clone_child(int* pidfd, const ThreadWords& words) {
 #endif
 }
 
-void serve(const SocketChannel& keeper, const ThreadWords& words, std::span<const std::byte> packet, std::vector<OwnedFd> fds) {
+void serve(const SocketChannel& keeper, const ThreadWords& words, std::span<const std::byte> packet,
+           std::vector<OwnedFd> fds) {
   const auto start = control::read<control::Start>(packet);
   if (!start) return;
   auto descriptors = split(std::move(fds), true, start->own_environment);
   if (!descriptors || packet.size() != sizeof(control::Start) + start->argument_bytes) {
-    const control::Started refused{.incarnation = start->incarnation, .child = start->child, .errnum = EPROTO};
+    const control::Started refused{
+        .incarnation = start->incarnation, .child = start->child, .errnum = EPROTO};
     [[maybe_unused]] const auto sent = keeper.send(control::bytes_of(refused), {}, deadline_in(30s));
     return;
   }
@@ -58,7 +61,10 @@ void serve(const SocketChannel& keeper, const ThreadWords& words, std::span<cons
   }
   const int error = pid == -1 ? errno : 0;
   const OwnedFd handle{pidfd};
-  const control::Started started{.incarnation = start->incarnation, .child = start->child, .pid = static_cast<std::int32_t>(pid), .errnum = error};
+  const control::Started started{.incarnation = start->incarnation,
+                                 .child = start->child,
+                                 .pid = static_cast<std::int32_t>(pid),
+                                 .errnum = error};
   const std::span<const int> descriptor = pid == -1 ? std::span<const int>{} : std::span{&pidfd, 1};
   [[maybe_unused]] const auto sent = keeper.send(control::bytes_of(started), descriptor, deadline_in(30s));
 }

@@ -18,7 +18,8 @@ Result<void> add(int epoll, int fd, std::uint32_t events, std::uint32_t what) {
   epoll_event event{};
   event.events = events;
   event.data.u32 = what;
-  if (::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == -1) return detail::system_failure("watch a descriptor");
+  if (::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == -1)
+    return detail::system_failure("watch a descriptor");
   return {};
 }
 
@@ -40,7 +41,8 @@ void ring(int bell) noexcept {
 Result<BellWaiter> BellWaiter::create(int bell) {
   auto epoll = detail::owned(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
   if (!epoll) return failure(std::move(epoll));
-  if (auto added = add(epoll->get(), bell, EPOLLIN | EPOLLET, is_bell); !added) return failure(std::move(added));
+  if (auto added = add(epoll->get(), bell, EPOLLIN | EPOLLET, is_bell); !added)
+    return failure(std::move(added));
   return BellWaiter{std::move(*epoll)};
 }
 
@@ -53,7 +55,8 @@ BellWaiter::Woken BellWaiter::wait(TimePoint deadline) noexcept {
     const int ready = ::epoll_pwait2(epoll_.get(), &event, 1, deadline == never ? nullptr : &left, nullptr);
     if (ready > 0) return event.data.u32 == is_bell ? Woken::bell : Woken::watched;
     if (ready == 0 && Clock::now() >= deadline) return Woken::deadline;
-    if (ready == -1 && errno != EINTR) return Woken::bell;  // a broken epoll: look again rather than sleep for ever
+    if (ready == -1 && errno != EINTR)
+      return Woken::bell;  // a broken epoll: look again rather than sleep for ever
   }
 }
 

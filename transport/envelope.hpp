@@ -19,8 +19,12 @@ inline constexpr std::uint64_t number_mask = (std::uint64_t{1} << kind_shift) - 
 [[nodiscard]] constexpr std::uint64_t sequence(Kind kind, std::uint64_t number) noexcept {
   return static_cast<std::uint64_t>(kind) << kind_shift | (number & number_mask);
 }
-[[nodiscard]] constexpr Kind kind_of(std::uint64_t sequence) noexcept { return static_cast<Kind>(sequence >> kind_shift); }
-[[nodiscard]] constexpr std::uint64_t number_of(std::uint64_t sequence) noexcept { return sequence & number_mask; }
+[[nodiscard]] constexpr Kind kind_of(std::uint64_t sequence) noexcept {
+  return static_cast<Kind>(sequence >> kind_shift);
+}
+[[nodiscard]] constexpr std::uint64_t number_of(std::uint64_t sequence) noexcept {
+  return sequence & number_mask;
+}
 
 /// A question is dropped unhandled after its deadline. Its token comes back with the reply, so that a
 /// late reply meets nobody: no two questions of a process have the same.
@@ -37,7 +41,9 @@ struct Reply {
 
 static_assert(sizeof(Question) == 16 && sizeof(Reply) == 16);
 
-[[nodiscard]] constexpr std::uint32_t outcome_of(ErrorKind kind) noexcept { return 1 + static_cast<std::uint32_t>(kind); }
+[[nodiscard]] constexpr std::uint32_t outcome_of(ErrorKind kind) noexcept {
+  return 1 + static_cast<std::uint32_t>(kind);
+}
 [[nodiscard]] constexpr ErrorKind error_of(std::uint32_t outcome) noexcept {
   const auto last = static_cast<std::uint32_t>(ErrorKind::system);
   return outcome == 0 || outcome - 1 > last ? ErrorKind::malformed : static_cast<ErrorKind>(outcome - 1);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #define XXH_INLINE_ALL
+#include <xxhash.h>
 #include <troupe/transport/kept_file.hpp>
 #include <troupe/transport/lane_layout.hpp>
-#include <xxhash.h>
 
 namespace troupe {
 
@@ -31,7 +31,8 @@ Result<KeptFile> KeptFile::create(int file, std::size_t slot_bytes) {
   if (kept.version() == 0) return kept;
   const std::uint64_t version = kept.version();
   const Slot& slot = kept.slot(version);
-  if (slot.bytes > slot_bytes || slot.check != XXH3_64bits_withSeed(kept.content(version), slot.bytes, version))
+  if (slot.bytes > slot_bytes ||
+      slot.check != XXH3_64bits_withSeed(kept.content(version), slot.bytes, version))
     return failure(ErrorKind::malformed, "kept state: its bytes were overwritten by a stray write");
   return kept;
 }

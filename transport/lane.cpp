@@ -16,7 +16,8 @@ using std::memory_order_seq_cst;
 
 /// Finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), folded to 32 bits.
 std::uint32_t check_of(const lane::FrameHeader& header, std::uint64_t lane_id) noexcept {
-  std::uint64_t x = header.offset ^ std::rotl(header.type, 17) ^ std::rotl(header.sequence, 31) ^ std::rotl(lane_id, 47) ^ header.length;
+  std::uint64_t x = header.offset ^ std::rotl(header.type, 17) ^ std::rotl(header.sequence, 31) ^
+                    std::rotl(lane_id, 47) ^ header.length;
   x = (x ^ (x >> 30U)) * 0xBF58476D1CE4E5B9U;
   x = (x ^ (x >> 27U)) * 0x94D049BB133111EBU;
   return static_cast<std::uint32_t>(x ^ (x >> 32U));
@@ -36,8 +37,10 @@ Result<void> check_spec(const LaneSpec& spec) {
 std::vector<std::byte> ReaderFile::initial(std::size_t slots) {
   std::vector<std::byte> bytes(lane::reader_file_bytes(slots));
   const auto count = static_cast<std::uint32_t>(slots);
-  std::memcpy(bytes.data() + offsetof(lane::ReaderPage, magic), &lane::reader_magic, sizeof lane::reader_magic);
-  std::memcpy(bytes.data() + offsetof(lane::ReaderPage, version), &lane::layout_version, sizeof lane::layout_version);
+  std::memcpy(bytes.data() + offsetof(lane::ReaderPage, magic), &lane::reader_magic,
+              sizeof lane::reader_magic);
+  std::memcpy(bytes.data() + offsetof(lane::ReaderPage, version), &lane::layout_version,
+              sizeof lane::layout_version);
   std::memcpy(bytes.data() + offsetof(lane::ReaderPage, slots), &count, sizeof count);
   return bytes;
 }
@@ -71,7 +74,8 @@ void ReaderFile::note(std::string_view text) noexcept {
   const std::size_t length = std::min(text.size(), lane::note_bytes_max);
   const std::uint32_t version = note.version.load(memory_order_relaxed);
   note.version.store(version + 1, memory_order_relaxed);
-  // Release, so that whoever sees one of these bytes sees the odd version too; there is no fence that TSan knows.
+  // Release, so that whoever sees one of these bytes sees the odd version too; there is no fence that TSan
+  // knows.
   for (std::size_t i = 0; i < length; ++i) note.text[i].store(text[i], memory_order_release);
   note.length.store(static_cast<std::uint32_t>(length), memory_order_release);
   note.version.store(version + 2, memory_order_release);
@@ -79,14 +83,16 @@ void ReaderFile::note(std::string_view text) noexcept {
 
 Result<ReaderView> ReaderView::create(int file, std::size_t slots, Seals seals) {
   if (seals == Seals::required)
-    if (auto sealed = check_sealed(file, lane::reader_file_bytes(slots)); !sealed) return failure(std::move(sealed));
+    if (auto sealed = check_sealed(file, lane::reader_file_bytes(slots)); !sealed)
+      return failure(std::move(sealed));
   auto map = MemoryMap::create(file, lane::reader_file_bytes(slots), Access::read);
   if (!map) return failure(std::move(map));
   ReaderView view;
   view.page_ = reinterpret_cast<const lane::ReaderPage*>(map->data());
   view.map_ = std::move(*map);
   view.slots_ = slots;
-  if (view.page_->magic != lane::reader_magic || view.page_->version != lane::layout_version || view.page_->slots != slots)
+  if (view.page_->magic != lane::reader_magic || view.page_->version != lane::layout_version ||
+      view.page_->slots != slots)
     return failure(ErrorKind::malformed, "lane: not a reader's file");
   return view;
 }
@@ -102,7 +108,8 @@ std::string ReaderView::note() const {
   for (int i = 0; i < tries_max; ++i) {
     const std::uint32_t before = note.version.load(memory_order_acquire);
     if (before % 2 != 0) continue;
-    const std::size_t length = std::min<std::size_t>(note.length.load(memory_order_acquire), lane::note_bytes_max);
+    const std::size_t length =
+        std::min<std::size_t>(note.length.load(memory_order_acquire), lane::note_bytes_max);
     std::string text(length, '\0');
     for (std::size_t k = 0; k < length; ++k) text[k] = note.text[k].load(memory_order_acquire);
     if (note.version.load(memory_order_acquire) == before) return text;
@@ -162,8 +169,10 @@ Result<std::span<std::byte>> LaneWriter::reserve(std::size_t bytes) noexcept {
   const std::uint64_t wanted = lane::frame_bytes(bytes);
   if (spec_.capacity - (tail_ - known_head_) < wanted) {
     const std::uint64_t head = this->head();
-    // A new incarnation may show an older head for a moment (less room, never wrong data), never one beyond the tail.
-    if (head > tail_ || tail_ - head > spec_.capacity) return failure(ErrorKind::malformed, "lane: its reader shows an impossible head");
+    // A new incarnation may show an older head for a moment (less room, never wrong data), never one beyond
+    // the tail.
+    if (head > tail_ || tail_ - head > spec_.capacity)
+      return failure(ErrorKind::malformed, "lane: its reader shows an impossible head");
     known_head_ = std::max(known_head_, head);
     if (spec_.capacity - (tail_ - known_head_) < wanted) return std::span<std::byte>{};
   }
@@ -191,7 +200,8 @@ void LaneWriter::wake_reader() noexcept {
 }
 
 void LaneWriter::announce_wait() noexcept {
-  page_->waiting.store((page_->waiting.load(memory_order_relaxed) + 1) | 1U, memory_order_seq_cst);  // the next odd value
+  page_->waiting.store((page_->waiting.load(memory_order_relaxed) + 1) | 1U,
+                       memory_order_seq_cst);  // the next odd value
   if (reader_) known_head_ = std::max(known_head_, std::min(head(), tail_));
 }
 
@@ -211,9 +221,11 @@ LaneReader::LaneReader(MemoryMap map, const LaneSpec& spec, lane::ReaderSlot& sl
       head_{slot.head.load(memory_order_relaxed)},
       settled_{head_} {}
 
-Result<LaneReader> LaneReader::create(int file, const LaneSpec& spec, lane::ReaderSlot& slot, int credit_bell) {
+Result<LaneReader> LaneReader::create(int file, const LaneSpec& spec, lane::ReaderSlot& slot,
+                                      int credit_bell) {
   if (auto sound = check_spec(spec); !sound) return failure(std::move(sound));
-  if (auto sealed = check_sealed(file, lane::writer_file_bytes(spec.capacity)); !sealed) return failure(std::move(sealed));
+  if (auto sealed = check_sealed(file, lane::writer_file_bytes(spec.capacity)); !sealed)
+    return failure(std::move(sealed));
   auto map = MemoryMap::create_ring(file, lane::page_bytes, spec.capacity, Access::read);
   if (!map) return failure(std::move(map));
   LaneReader reader{std::move(*map), spec, slot, credit_bell};
@@ -221,21 +233,26 @@ Result<LaneReader> LaneReader::create(int file, const LaneSpec& spec, lane::Read
   if (page.magic != lane::writer_magic || page.version != lane::layout_version || page.id != spec.id ||
       page.capacity != spec.capacity || page.base != spec.base)
     return failure(ErrorKind::malformed, "lane: not the file that was announced");
-  if (reader.head_ < spec.base) return failure(ErrorKind::malformed, "lane: its slot lies before its first frame");
+  if (reader.head_ < spec.base)
+    return failure(ErrorKind::malformed, "lane: its slot lies before its first frame");
   return reader;
 }
 
 bool LaneReader::pending() const noexcept { return page_->tail.load(memory_order_seq_cst) != head_; }
 
 Result<Frame> LaneReader::peek(std::vector<std::byte>& buffer) const {
-  const auto broken = [](const char* rule) { return failure(ErrorKind::malformed, std::string{"lane: "} + rule); };
+  const auto broken = [](const char* rule) {
+    return failure(ErrorKind::malformed, std::string{"lane: "} + rule);
+  };
   const std::uint64_t available = page_->tail.load(memory_order_acquire) - head_;
   if (available > spec_.capacity) return broken("its tail lies outside the ring");
   if (available < sizeof(lane::FrameHeader)) return broken("a frame without a whole header");
   const std::byte* const at = map_.data() + lane::page_bytes + (head_ & (spec_.capacity - 1));
   lane::FrameHeader header{};
   std::memcpy(&header, at, sizeof header);
-  asm volatile("" ::: "memory");  // the copy is what is checked and used: the compiler may not read the ring again
+  asm volatile(
+      "" ::
+          : "memory");  // the copy is what is checked and used: the compiler may not read the ring again
   if (header.offset != head_) return broken("a frame that says it lies elsewhere");
   if (lane::frame_bytes(header.length) > std::min(available, spec_.capacity / lane::frame_share))
     return broken("a frame longer than what was published");
@@ -254,7 +271,9 @@ std::uint32_t LaneReader::begin_attempt() noexcept {
   return static_cast<std::uint32_t>(count);
 }
 
-void LaneReader::forgive_attempts() noexcept { slot_->attempt.store(head_ << lane::attempts_bits, memory_order_release); }
+void LaneReader::forgive_attempts() noexcept {
+  slot_->attempt.store(head_ << lane::attempts_bits, memory_order_release);
+}
 
 void LaneReader::acknowledge(const Frame& frame) noexcept {
   head_ = frame.offset + lane::frame_bytes(frame.payload.size());

@@ -17,8 +17,8 @@ namespace troupe {
 struct LaneSpec {
   std::uint64_t id = 0;
   std::uint64_t capacity = lane::capacity_min;  ///< bytes; a power of two in [capacity_min, capacity_max]
-  std::uint64_t base = 0;                       ///< offset of the first frame: the final head of its slot's last lane
-  std::uint32_t slot = 0;                       ///< its place in the reader's C-file
+  std::uint64_t base = 0;  ///< offset of the first frame: the final head of its slot's last lane
+  std::uint32_t slot = 0;  ///< its place in the reader's C-file
 };
 
 /// What a frame carries beside its payload.
@@ -33,7 +33,8 @@ struct FrameInfo {
 /// create() seals the file behind itself. `ReaderView` is everybody else's.
 class ReaderFile {
  public:
-  /// Bytes of a new C-file, for whoever makes it: heads and attempt words are zero, or those of the file that it replaces.
+  /// Bytes of a new C-file, for whoever makes it: heads and attempt words are zero, or those of the file that
+  /// it replaces.
   [[nodiscard]] static std::vector<std::byte> initial(std::size_t slots);
 
   /// Maps the file for writing and seals it.
@@ -42,11 +43,13 @@ class ReaderFile {
   [[nodiscard]] lane::ReaderPage& page() const noexcept { return *page_; }
   [[nodiscard]] lane::ReaderSlot& slot(std::size_t index) const noexcept;
 
-  /// Odd from announce_sleep to end_sleep. Between the two the caller looks at every lane once more, then sleeps on its bell.
+  /// Odd from announce_sleep to end_sleep. Between the two the caller looks at every lane once more, then
+  /// sleeps on its bell.
   void announce_sleep() noexcept;
   void end_sleep() noexcept;
 
-  /// One line about what the process is doing, cut at lane::note_bytes_max bytes. A plain store of bytes: no system call.
+  /// One line about what the process is doing, cut at lane::note_bytes_max bytes. A plain store of bytes: no
+  /// system call.
   void note(std::string_view text) noexcept;
 
  private:
@@ -57,7 +60,8 @@ class ReaderFile {
 
 class ReaderView {
  public:
-  /// `refused` unless sealed and of the right size. Only who made the file itself maps it before it is sealed (`not_yet`).
+  /// `refused` unless sealed and of the right size. Only who made the file itself maps it before it is sealed
+  /// (`not_yet`).
   enum class Seals { required, not_yet };
   [[nodiscard]] static Result<ReaderView> create(int file, std::size_t slots, Seals seals = Seals::required);
 
@@ -85,16 +89,16 @@ class LaneWriter {
   /// Rings once if frames are waiting, since the new reader may have gone to sleep before it was known here.
   void attach_reader(std::shared_ptr<const ReaderView> reader, int bell) noexcept;
 
-  /// Contiguous room for a payload at the tail, at most `payload_bytes_max`; empty if there is less than `bytes`.
-  /// `malformed` if the reader's head is impossible.
+  /// Contiguous room for a payload at the tail, at most `payload_bytes_max`; empty if there is less than
+  /// `bytes`. `malformed` if the reader's head is impossible.
   [[nodiscard]] Result<std::span<std::byte>> reserve(std::size_t bytes) noexcept;
 
-  /// Publishes the first `bytes` bytes of the room that the last reserve() gave, and rings the bell of a sleeping reader.
-  /// Returns the frame's offset.
+  /// Publishes the first `bytes` bytes of the room that the last reserve() gave, and rings the bell of a
+  /// sleeping reader. Returns the frame's offset.
   std::uint64_t publish(const FrameInfo& info, std::size_t bytes) noexcept;
 
-  /// Tells the reader that this end waits for room; look with reserve() once more, then sleep on your own bell.
-  /// Said again, it asks for another ring; end_wait() without it does nothing.
+  /// Tells the reader that this end waits for room; look with reserve() once more, then sleep on your own
+  /// bell. Said again, it asks for another ring; end_wait() without it does nothing.
   void announce_wait() noexcept;
   void end_wait() noexcept;
 
@@ -134,17 +138,20 @@ struct Frame {
 /// has returned; what was not acknowledged is offered to the next incarnation. Owner: one thread at a time.
 class LaneReader {
  public:
-  /// Maps the P-file (sealed, of the right size) for reading. The first frame offered is the one at the slot's head.
-  [[nodiscard]] static Result<LaneReader> create(int file, const LaneSpec& spec, lane::ReaderSlot& slot, int credit_bell);
+  /// Maps the P-file (sealed, of the right size) for reading. The first frame offered is the one at the
+  /// slot's head.
+  [[nodiscard]] static Result<LaneReader> create(int file, const LaneSpec& spec, lane::ReaderSlot& slot,
+                                                 int credit_bell);
 
   /// Whether a frame is waiting. Sequentially consistent, as announce_sleep() demands.
   [[nodiscard]] bool pending() const noexcept;
 
-  /// Copies the next frame into `buffer` and checks it: `malformed` says which rule it breaks, and the lane is of no
-  /// further use. Call only if pending().
+  /// Copies the next frame into `buffer` and checks it: `malformed` says which rule it breaks, and the lane
+  /// is of no further use. Call only if pending().
   [[nodiscard]] Result<Frame> peek(std::vector<std::byte>& buffer) const;
 
-  /// One store, before the handler: attempts of the frame at the head, this one included. Returns the count (1 is the first).
+  /// One store, before the handler: attempts of the frame at the head, this one included. Returns the count
+  /// (1 is the first).
   std::uint32_t begin_attempt() noexcept;
   /// Writes the count down to zero again: the attempt moved kept state, so it does not count.
   void forgive_attempts() noexcept;
@@ -152,8 +159,8 @@ class LaneReader {
   /// One store, after the handler: the frame at the head is done.
   void acknowledge(const Frame& frame) noexcept;
 
-  /// Rings the sender's bell if it waits for room. acknowledge() does so by itself whenever a quarter of the lane has
-  /// become free; call this when the lane is empty and before turning to another.
+  /// Rings the sender's bell if it waits for room. acknowledge() does so by itself whenever a quarter of the
+  /// lane has become free; call this when the lane is empty and before turning to another.
   void settle() noexcept;
 
   [[nodiscard]] std::uint64_t head() const noexcept { return head_; }

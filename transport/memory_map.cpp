@@ -42,7 +42,8 @@ Result<void> check_sealed(int fd, std::size_t bytes) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals == -1) return detail::system_failure("read the seals of shared memory");
   if ((seals & all_seals) != all_seals)
-    return failure(ErrorKind::refused, "shared memory: not sealed, so its writer could cut it short under its reader");
+    return failure(ErrorKind::refused,
+                   "shared memory: not sealed, so its writer could cut it short under its reader");
   struct stat status {};
   if (::fstat(fd, &status) == -1) return detail::system_failure("fstat of shared memory");
   if (status.st_size != static_cast<off_t>(bytes))

@@ -39,7 +39,8 @@ class MemoryMap {
 
   /// Maps `header + ring` bytes of the file, and the ring once more behind itself, so
   /// that a record that runs over the ring's end is contiguous. Both are multiples of a page.
-  [[nodiscard]] static Result<MemoryMap> create_ring(int fd, std::size_t header, std::size_t ring, Access access);
+  [[nodiscard]] static Result<MemoryMap> create_ring(int fd, std::size_t header, std::size_t ring,
+                                                     Access access);
 
   [[nodiscard]] std::byte* data() const noexcept { return bytes_.data(); }
   [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }

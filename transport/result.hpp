@@ -85,6 +85,6 @@ namespace detail {
 }  // namespace troupe
 
 /// Stops the process when one of our own invariants is broken: that is what a supervisor is for.
-#define TROUPE_ASSERT(invariant)                                                     \
-  (static_cast<bool>(invariant) ? static_cast<void>(0)                               \
+#define TROUPE_ASSERT(invariant)                       \
+  (static_cast<bool>(invariant) ? static_cast<void>(0) \
                                 : ::troupe::detail::broken_invariant(#invariant, __FILE__, __LINE__))

@@ -54,15 +54,18 @@ bool is_gone(int error) noexcept { return error == EPIPE || error == ECONNRESET 
 
 Result<std::pair<SocketChannel, SocketChannel>> SocketChannel::create_pair() {
   std::array<int, 2> ends{-1, -1};
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == -1) return detail::system_failure("socketpair");
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == -1)
+    return detail::system_failure("socketpair");
   return std::pair{SocketChannel{OwnedFd{ends[0]}}, SocketChannel{OwnedFd{ends[1]}}};
 }
 
-Result<void> SocketChannel::send(std::span<const std::byte> bytes, std::span<const int> descriptors, TimePoint deadline) const {
+Result<void> SocketChannel::send(std::span<const std::byte> bytes, std::span<const int> descriptors,
+                                 TimePoint deadline) const {
   if (bytes.size() > packet_bytes_max || descriptors.size() > descriptors_max)
     return failure(ErrorKind::invalid, "packet: at most " + std::to_string(packet_bytes_max) + " bytes and " +
                                            std::to_string(descriptors_max) + " descriptors");
-  if (bytes.empty() && descriptors.empty()) return failure(ErrorKind::invalid, "packet: nothing in it, which reads as the end");
+  if (bytes.empty() && descriptors.empty())
+    return failure(ErrorKind::invalid, "packet: nothing in it, which reads as the end");
   iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
   msghdr message{};
   message.msg_iov = &part;
@@ -70,10 +73,12 @@ Result<void> SocketChannel::send(std::span<const std::byte> bytes, std::span<con
   alignas(cmsghdr) ControlSpace space{};
   if (!descriptors.empty()) attach(message, space, descriptors);
   for (;;) {
-    if (detail::retried([&] { return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); }) >= 0) return {};
+    if (detail::retried([&] { return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); }) >= 0)
+      return {};
     if (is_gone(errno)) return failure(ErrorKind::closed, "packet: the other end is gone");
     if (errno != EAGAIN) return detail::system_failure("sendmsg");
-    if (!wait_writable(fd_.get(), deadline)) return failure(ErrorKind::timed_out, "packet: the other end does not read");
+    if (!wait_writable(fd_.get(), deadline))
+      return failure(ErrorKind::timed_out, "packet: the other end does not read");
   }
 }
 
@@ -86,13 +91,16 @@ Result<SocketChannel::Packet> SocketChannel::receive(std::span<std::byte> buffer
     message.msg_iovlen = 1;
     message.msg_control = space.data();
     message.msg_controllen = space.size();
-    const auto bytes = detail::retried([&] { return ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT); });
+    const auto bytes =
+        detail::retried([&] { return ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT); });
     const bool carried = message.msg_controllen != 0 || (message.msg_flags & MSG_CTRUNC) != 0;
     if (bytes > 0 || (bytes == 0 && carried)) {
       Packet packet{static_cast<std::size_t>(bytes), detach(message)};
       if ((message.msg_flags & MSG_CTRUNC) != 0)
-        return failure(ErrorKind::exhausted, "packet: descriptors were lost; raise the limit of open files (ulimit -n)");
-      if ((message.msg_flags & MSG_TRUNC) != 0) return failure(ErrorKind::malformed, "packet: larger than its format allows");
+        return failure(ErrorKind::exhausted,
+                       "packet: descriptors were lost; raise the limit of open files (ulimit -n)");
+      if ((message.msg_flags & MSG_TRUNC) != 0)
+        return failure(ErrorKind::malformed, "packet: larger than its format allows");
       return packet;
     }
     if (bytes == 0) return failure(ErrorKind::closed, "packet: the other end is gone");
@@ -100,7 +108,8 @@ Result<SocketChannel::Packet> SocketChannel::receive(std::span<std::byte> buffer
     if (errno == ECONNRESET) continue;
     if (is_gone(errno)) return failure(ErrorKind::closed, "packet: the other end is gone");
     if (errno != EAGAIN) return detail::system_failure("recvmsg");
-    if (!detail::wait_readable(fd_.get(), deadline)) return failure(ErrorKind::timed_out, "packet: none came in time");
+    if (!detail::wait_readable(fd_.get(), deadline))
+      return failure(ErrorKind::timed_out, "packet: none came in time");
   }
 }
 

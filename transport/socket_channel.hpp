@@ -18,7 +18,8 @@ namespace troupe {
 /// name, so nobody but the holders of the two ends can reach it. One thread at a time per direction.
 class SocketChannel {
  public:
-  static constexpr std::size_t packet_bytes_max = std::size_t{96} * 1024;  ///< fits Debian's default socket buffer
+  static constexpr std::size_t packet_bytes_max =
+      std::size_t{96} * 1024;  ///< fits Debian's default socket buffer
   static constexpr std::size_t descriptors_max = 16;
 
   struct Packet {
@@ -30,9 +31,10 @@ class SocketChannel {
   explicit SocketChannel(OwnedFd fd) noexcept : fd_{std::move(fd)} {}
   [[nodiscard]] static Result<std::pair<SocketChannel, SocketChannel>> create_pair();
 
-  /// `invalid` beyond the two bounds above and for a packet with nothing in it, `timed_out` when the peer's buffer stays full until
-  /// the deadline, `closed` when the peer is gone.
-  [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, std::span<const int> descriptors, TimePoint deadline) const;
+  /// `invalid` beyond the two bounds above and for a packet with nothing in it, `timed_out` when the peer's
+  /// buffer stays full until the deadline, `closed` when the peer is gone.
+  [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, std::span<const int> descriptors,
+                                  TimePoint deadline) const;
 
   /// `timed_out`, `closed`; `exhausted` when descriptors were lost because this process has no room for
   /// them; `malformed` when the packet is larger than `buffer`. In the last two cases the packet is gone.

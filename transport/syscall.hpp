@@ -30,7 +30,8 @@ auto retried(Call call) {
 /// Takes ownership of what a call returned, or says why it failed.
 [[nodiscard]] Result<OwnedFd> owned(int fd, std::string_view what);
 
-/// Milliseconds for poll and epoll_wait until `deadline`, rounded up so that a wait never ends early; -1 for `never`.
+/// Milliseconds for poll and epoll_wait until `deadline`, rounded up so that a wait never ends early; -1 for
+/// `never`.
 [[nodiscard]] int poll_timeout(TimePoint deadline) noexcept;
 
 /// Waits until `fd` is readable or has hung up. False at the deadline.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The daemon program: a daemon child is not waited for; it is stopped when its parent ends. The other child is joined.
+// The daemon program: a daemon child is not waited for; it is stopped when its parent ends. The other child
+// is joined.
 #include <poll.h>
 
 #include <iostream>

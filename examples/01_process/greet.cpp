@@ -7,7 +7,10 @@
 #include <troupe/runtime/init.hpp>
 #include <troupe/runtime/process.hpp>
 
-void greet(const std::string& name) { std::cout << "hello " << name << " from a child, whose parent is " << (::getppid() == 1 ? "gone" : "alive") << '\n'; }
+void greet(const std::string& name) {
+  std::cout << "hello " << name << " from a child, whose parent is " << (::getppid() == 1 ? "gone" : "alive")
+            << '\n';
+}
 
 int main(int argc, char** argv) {
   troupe::init(argc, argv);

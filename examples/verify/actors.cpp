@@ -17,7 +17,8 @@ std::string hasher_name(std::uint32_t number) { return "hasher/" + std::to_strin
 
 void Hasher::on(const Batch& batch, troupe::Self& self) {
   const bool goes_on = kept.pass == batch.pass && kept.first == batch.first;
-  const std::uint32_t again = self.attempt() - (goes_on ? 0 : 1);  // a commit starts the count of attempts anew
+  const std::uint32_t again =
+      self.attempt() - (goes_on ? 0 : 1);  // a commit starts the count of attempts anew
   if (!goes_on) kept = Kept{.pass = batch.pass, .first = batch.first};
   kept.redone += again;
   if (!files_) files_ = FileCheck::create(root).value();
@@ -27,7 +28,8 @@ void Hasher::on(const Batch& batch, troupe::Self& self) {
     kept.checkpoint = {};
     if (kept.verdicts.size() < batch.entries.size()) self.commit();
   }
-  self.ref<Collector>(collector_name).send(Verdicts{kept.pass, kept.first, kept.verdicts, kept.bytes, kept.redone, number});
+  self.ref<Collector>(collector_name)
+      .send(Verdicts{kept.pass, kept.first, kept.verdicts, kept.bytes, kept.redone, number});
   self.ref<Lister>(lister_name).send(Want{number});
   kept = {};
 }
@@ -60,7 +62,8 @@ bool Lister::on(const Begin& begin, troupe::Self& self) {
   next.pass = begin.pass;
   next.hashers = begin.hashers;
   next.source = begin.source;
-  next.wanting = std::move(kept.wanting);  // of the hashers that were left without work at the end of the last pass
+  next.wanting =
+      std::move(kept.wanting);  // of the hashers that were left without work at the end of the last pass
   kept = std::move(next);
   reader_.reset();
   if (first)
@@ -104,8 +107,10 @@ void Lister::note_malformed(Malformed malformed) {
 
 /// Answers as many Wants as there are entries for; says so when there are no more.
 void Lister::serve(troupe::Self& self) {
-  // Small batches at first: a short list of large files is shared out evenly, a long one soon costs few messages.
-  const std::size_t batch_max = std::clamp<std::size_t>(kept.next_id / (std::size_t{4} * std::max(kept.hashers, 1U)), 1, batch_entries_max);
+  // Small batches at first: a short list of large files is shared out evenly, a long one soon costs few
+  // messages.
+  const std::size_t batch_max = std::clamp<std::size_t>(
+      kept.next_id / (std::size_t{4} * std::max(kept.hashers, 1U)), 1, batch_entries_max);
   std::size_t served = 0;
   for (; served < kept.wanting.size(); ++served) {
     Batch batch{.pass = kept.pass, .first = kept.next_id};
@@ -124,7 +129,8 @@ void Lister::serve(troupe::Self& self) {
   kept.wanting.erase(kept.wanting.begin(), kept.wanting.begin() + static_cast<std::ptrdiff_t>(served));
   if (!kept.ended || !kept.waiting.empty() || kept.told) return;
   kept.told = true;
-  self.ref<Collector>(collector_name).send(Listed{kept.pass, kept.next_id, kept.malformed, kept.malformed_count, kept.errors});
+  self.ref<Collector>(collector_name)
+      .send(Listed{kept.pass, kept.next_id, kept.malformed, kept.malformed_count, kept.errors});
 }
 
 std::optional<Entry> Lister::next_entry() {
@@ -178,7 +184,9 @@ troupe::Result<void> Lister::open_lists() {
 
 // ---- Collector ---------------------------------------------------------------------------------
 
-void Collector::start(troupe::Self& /*self*/) { kept.duplicates_dropped += std::exchange(kept.duplicates_here, 0); }
+void Collector::start(troupe::Self& /*self*/) {
+  kept.duplicates_dropped += std::exchange(kept.duplicates_here, 0);
+}
 
 void Collector::on(const Verdicts& message, troupe::Self& self) {
   if (message.pass != kept.pass) {
@@ -206,7 +214,9 @@ void Collector::on(const Listed& listed, troupe::Self& self) {
   answer_if_complete(self);
 }
 
-bool Collector::is_complete() const noexcept { return kept.listed && kept.seen.size() >= kept.listed->entries; }
+bool Collector::is_complete() const noexcept {
+  return kept.listed && kept.seen.size() >= kept.listed->entries;
+}
 
 Tally Collector::tally(troupe::Self& self) {
   kept.duplicates_here = self.duplicates_dropped();

@@ -2,8 +2,9 @@
 #pragma once
 // The three kinds of actor: one lister reads the list, hashers check files, one collector counts.
 //
-// Work is pulled: a hasher has a few Wants under way and the lister answers each with a Batch, so nobody is ever
-// sent more than it can take. Every actor keeps its state with Troupe: a death costs at most 4 MiB of one file.
+// Work is pulled: a hasher has a few Wants under way and the lister answers each with a Batch, so nobody is
+// ever sent more than it can take. Every actor keeps its state with Troupe: a death costs at most 4 MiB of
+// one file.
 
 #include <cstdint>
 #include <map>
@@ -19,10 +20,10 @@
 namespace verify {
 
 inline constexpr std::size_t batch_entries_max = 16;
-inline constexpr std::size_t batch_path_bytes_max = 4 * 1024;       ///< of all paths but the first
-inline constexpr std::uint32_t batches_under_way = 2;               ///< of one hasher: one in hand, one waiting
+inline constexpr std::size_t batch_path_bytes_max = 4 * 1024;  ///< of all paths but the first
+inline constexpr std::uint32_t batches_under_way = 2;          ///< of one hasher: one in hand, one waiting
 inline constexpr std::uint64_t commit_bytes = 4 * 1024 * 1024;
-inline constexpr std::size_t malformed_shown_max = 100;             ///< the rest are counted
+inline constexpr std::size_t malformed_shown_max = 100;  ///< the rest are counted
 
 [[nodiscard]] std::string hasher_name(std::uint32_t number);
 
@@ -60,8 +61,8 @@ struct Listed {
 
 /// Where a pass takes its entries from.
 struct Source {
-  bool fed = false;             ///< from Feed messages
-  std::string manifest{};       ///< else from this file, or from dpkg's lists if it is empty
+  bool fed = false;        ///< from Feed messages
+  std::string manifest{};  ///< else from this file, or from dpkg's lists if it is empty
 };
 
 /// Program → lister: begin a pass. Said again, it changes nothing.
@@ -72,9 +73,10 @@ struct Begin {
   Source source{};
 };
 
-/// Program → lister: the next piece of standard input. Said again, it changes nothing; the answer tells what comes next.
+/// Program → lister: the next piece of standard input. Said again, it changes nothing; the answer tells what
+/// comes next.
 struct Fed {
-  std::uint64_t next = 0;       ///< number of the piece that is expected
+  std::uint64_t next = 0;  ///< number of the piece that is expected
   bool has_room = false;
 };
 struct Feed {
@@ -90,7 +92,8 @@ struct Tally {
   std::uint64_t counted = 0;
   bool complete = false;
   std::optional<std::uint64_t> entries{};
-  std::uint64_t doubled = 0;    ///< ids that were counted more than once: 0, unless the library breaks its promise
+  std::uint64_t doubled =
+      0;  ///< ids that were counted more than once: 0, unless the library breaks its promise
   std::uint64_t bytes = 0;
   std::uint64_t redone = 0;
   std::uint64_t duplicates_dropped = 0;
@@ -113,7 +116,7 @@ struct Page {
 struct TakePage {
   using reply = Page;
   SetName set = SetName::seen;
-  std::uint64_t from = 0;       ///< index of the first run
+  std::uint64_t from = 0;  ///< index of the first run
 };
 /// Program → collector: what the lister said at the end of the present pass.
 struct TakeListed {
@@ -132,8 +135,8 @@ struct Hasher {
 
   std::string root{};
   std::uint32_t number = 0;
-  struct Kept {                 ///< the batch in hand
-    std::uint32_t pass = 0;     ///< 0: none
+  struct Kept {              ///< the batch in hand
+    std::uint32_t pass = 0;  ///< 0: none
     std::uint64_t first = 0;
     std::vector<Verdict> verdicts{};
     Checkpoint checkpoint{};
@@ -149,7 +152,8 @@ struct Hasher {
 
  public:
   Hasher() = default;
-  Hasher(std::string root_folder, std::uint32_t own_number) : root{std::move(root_folder)}, number{own_number} {}
+  Hasher(std::string root_folder, std::uint32_t own_number)
+      : root{std::move(root_folder)}, number{own_number} {}
 };
 
 struct Lister {
@@ -162,12 +166,12 @@ struct Lister {
     Source source{};
     Place place{};
     SplitterState splitter{};
-    std::vector<Entry> waiting{};            ///< read ahead: the end of a piece of standard input
+    std::vector<Entry> waiting{};  ///< read ahead: the end of a piece of standard input
     std::uint64_t next_piece = 0;
-    bool ended = false;                      ///< the list is read
-    bool told = false;                       ///< and the collector knows
+    bool ended = false;  ///< the list is read
+    bool told = false;   ///< and the collector knows
     std::uint64_t next_id = 0;
-    std::vector<std::uint32_t> wanting{};    ///< hashers that could not be served yet, in order
+    std::vector<std::uint32_t> wanting{};  ///< hashers that could not be served yet, in order
     std::vector<Malformed> malformed{};
     std::uint64_t malformed_count = 0;
     std::vector<std::string> errors{};
@@ -202,8 +206,8 @@ struct Collector {
     std::uint64_t counted = 0;
     std::uint64_t bytes = 0;
     std::uint64_t redone = 0;
-    std::uint64_t duplicates_dropped = 0;    ///< by incarnations before the present one
-    std::uint64_t duplicates_here = 0;       ///< by the incarnation that saved this
+    std::uint64_t duplicates_dropped = 0;  ///< by incarnations before the present one
+    std::uint64_t duplicates_here = 0;     ///< by the incarnation that saved this
     std::vector<std::uint64_t> done_by_hasher{};
     std::optional<Listed> listed{};
   } kept{};

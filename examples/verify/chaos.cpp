@@ -14,7 +14,11 @@ constexpr std::chrono::seconds missed_after{1};  ///< far longer than a stopped 
 }  // namespace
 
 Chaos::Chaos(const Options& options, troupe::TimePoint begin)
-    : random_{options.seed}, per_second_{options.chaos_per_second}, deaths_{options.deaths}, seconds_min_{options.seconds_min}, begin_{begin} {
+    : random_{options.seed},
+      per_second_{options.chaos_per_second},
+      deaths_{options.deaths},
+      seconds_min_{options.seconds_min},
+      begin_{begin} {
   plan_next(begin);
 }
 
@@ -22,7 +26,8 @@ Chaos::Chaos(const Options& options, troupe::TimePoint begin)
 void Chaos::plan_next(troupe::TimePoint now) {
   if (per_second_ <= 0) return;
   std::exponential_distribution<double> pause{per_second_};
-  next_ = troupe::deadline_after(now, std::chrono::duration_cast<troupe::Duration>(std::chrono::duration<double>{pause(random_)}));
+  next_ = troupe::deadline_after(
+      now, std::chrono::duration_cast<troupe::Duration>(std::chrono::duration<double>{pause(random_)}));
 }
 
 void Chaos::act(troupe::Node& node, troupe::TimePoint now, double fraction, std::uint64_t seen) {

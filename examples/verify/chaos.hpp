@@ -11,7 +11,8 @@
 
 namespace verify {
 
-/// Kills, stops and crashes random actors of a node: --chaos so many a second, --deaths so many spread over the work.
+/// Kills, stops and crashes random actors of a node: --chaos so many a second, --deaths so many spread over
+/// the work.
 class Chaos {
  public:
   Chaos(const Options& options, troupe::TimePoint begin);

@@ -29,11 +29,14 @@ troupe::Result<Feeder> Feeder::create(int input) {
   const std::string folder = wanted != nullptr ? wanted : "/tmp";
   feeder.spool_ = troupe::OwnedFd{::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
   if (!feeder.spool_)
-    return tl::unexpected<troupe::Error>{system_error("a copy of standard input in " + folder, errno, "set TMPDIR to a folder with room")};
+    return tl::unexpected<troupe::Error>{
+        system_error("a copy of standard input in " + folder, errno, "set TMPDIR to a folder with room")};
   return feeder;
 }
 
-std::string Feeder::spool_path() const { return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(spool_.get()); }
+std::string Feeder::spool_path() const {
+  return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(spool_.get());
+}
 
 troupe::Result<troupe::OwnedFd> Feeder::open_spool() const {
   troupe::OwnedFd file{::open(spool_path().c_str(), O_RDONLY | O_CLOEXEC)};
@@ -45,7 +48,9 @@ troupe::Result<void> Feeder::keep_copy() const {
   std::size_t done = 0;
   while (done < piece_.text.size()) {
     const auto written = ::write(spool_.get(), piece_.text.data() + done, piece_.text.size() - done);
-    if (written < 0 && errno != EINTR) return tl::unexpected<troupe::Error>{system_error("a copy of standard input", errno, "set TMPDIR to a folder with room")};
+    if (written < 0 && errno != EINTR)
+      return tl::unexpected<troupe::Error>{
+          system_error("a copy of standard input", errno, "set TMPDIR to a folder with room")};
     if (written > 0) done += static_cast<std::size_t>(written);
   }
   return {};
@@ -57,7 +62,8 @@ troupe::Result<void> Feeder::read_piece(troupe::TimePoint deadline) {
   piece_.text.resize(piece_bytes_max);
   const auto bytes = ::read(input_, piece_.text.data(), piece_.text.size());
   if (bytes < 0 && (errno == EINTR || errno == EAGAIN)) return {};
-  if (bytes < 0) return tl::unexpected<troupe::Error>{system_error("standard input", errno, "give the list as a file")};
+  if (bytes < 0)
+    return tl::unexpected<troupe::Error>{system_error("standard input", errno, "give the list as a file")};
   piece_.text.resize(static_cast<std::size_t>(bytes));
   piece_.last = bytes == 0;
   has_piece_ = true;

@@ -6,7 +6,8 @@
 namespace verify {
 
 bool IdSet::add(std::uint64_t id) {
-  const auto next = std::ranges::upper_bound(runs, id, {}, &Run::first);  // the first run that begins behind id
+  const auto next =
+      std::ranges::upper_bound(runs, id, {}, &Run::first);  // the first run that begins behind id
   const bool has_before = next != runs.begin();
   if (has_before && id < std::prev(next)->end) return false;
   const bool joins_before = has_before && std::prev(next)->end == id;

@@ -25,13 +25,15 @@ using troupe::Clock;
 using troupe::TimePoint;
 
 constexpr auto refresh = 100ms;
-constexpr auto patience = 30s;            ///< for an answer that has to come: far beyond any number of restarts
+constexpr auto patience = 30s;  ///< for an answer that has to come: far beyond any number of restarts
 constexpr auto death_is_news_for = 2s;
-constexpr auto stalled_after = 10min;     ///< no verdict for so long: what is missing is lost, and said to be
+constexpr auto stalled_after = 10min;  ///< no verdict for so long: what is missing is lost, and said to be
 constexpr std::uint64_t collector_state_bytes_max = std::uint64_t{4} << 20U;
 constexpr std::uint64_t lister_state_bytes_max = std::uint64_t{512} << 10U;
 
-double seconds_between(TimePoint from, TimePoint to) { return std::chrono::duration<double>{to - from}.count(); }
+double seconds_between(TimePoint from, TimePoint to) {
+  return std::chrono::duration<double>{to - from}.count();
+}
 
 DeathKind kind_of(const troupe::ExitReason& reason) {
   if (reason.cause == troupe::ExitCause::hung) return DeathKind::hung;
@@ -67,7 +69,10 @@ struct PassResult {
 class Job {
  public:
   explicit Job(const Options& options)
-      : options_{options}, view_{options.json ? STDERR_FILENO : STDOUT_FILENO, view_mode(options.json ? STDERR_FILENO : STDOUT_FILENO, options.quiet || options.json), view_colour()} {}
+      : options_{options},
+        view_{options.json ? STDERR_FILENO : STDOUT_FILENO,
+              view_mode(options.json ? STDERR_FILENO : STDOUT_FILENO, options.quiet || options.json),
+              view_colour()} {}
 
   Outcome run();
 
@@ -102,11 +107,11 @@ class Job {
   Tally tally_{};
   std::uint64_t counted_before_ = 0;  ///< by earlier passes
   std::uint64_t counted_last_ = 0;
-  TimePoint counted_at_{};            ///< when it last grew
+  TimePoint counted_at_{};  ///< when it last grew
   std::uint32_t pass_ = 0;
   std::optional<std::uint64_t> entries_expected_{};
   PassResult result_{};
-  std::uint64_t unstable_ = 0;        ///< entries whose verdicts changed between passes
+  std::uint64_t unstable_ = 0;  ///< entries whose verdicts changed between passes
   std::uint64_t history_ = 0;
   struct News {
     std::string cause{};
@@ -123,8 +128,8 @@ troupe::Result<void> Job::start_actors() {
   auto node = troupe::Node::create();
   if (!node) return troupe::failure(std::move(node));
   node_ = std::move(*node);
-  // Deaths are what this program is about: as many as there are, replaced at once. A stopped actor is noticed soon
-  // while somebody deals deaths; a slow disk is given time otherwise.
+  // Deaths are what this program is about: as many as there are, replaced at once. A stopped actor is noticed
+  // soon while somebody deals deaths; a slow disk is given time otherwise.
   const bool deadly = options_.chaos_per_second > 0 || options_.deaths > 0;
   troupe::ChildOptions how{.restarts_max = troupe::unlimited,
                            .attempts_max = troupe::unlimited,
@@ -142,7 +147,8 @@ troupe::Result<void> Job::start_actors() {
   lister_ = *lister;
   how.state_bytes_max = 64 << 10U;
   for (std::uint32_t i = 0; i < options_.workers; ++i)
-    if (auto hasher = node_->spawn<Hasher>(hasher_name(i), how, options_.root, i); !hasher) return troupe::failure(std::move(hasher));
+    if (auto hasher = node_->spawn<Hasher>(hasher_name(i), how, options_.root, i); !hasher)
+      return troupe::failure(std::move(hasher));
   return {};
 }
 
@@ -175,7 +181,8 @@ troupe::Result<void> Job::run_pass() {
   return end_pass();
 }
 
-/// A file takes its time, but not this long: the pass is ended, and its entries without a verdict count as lost.
+/// A file takes its time, but not this long: the pass is ended, and its entries without a verdict count as
+/// lost.
 bool Job::is_stalled(TimePoint now) {
   if (tally_.counted != counted_last_ || tally_.pass != pass_ || (feeder_ && !feeder_->done())) {
     counted_last_ = tally_.counted;
@@ -199,7 +206,8 @@ troupe::Result<void> Job::wait_for_progress(TimePoint deadline) {
     return {};
   }
   const auto kind = tally.error().kind;
-  const bool goes_on = kind == troupe::ErrorKind::timed_out || kind == troupe::ErrorKind::no_reply || kind == troupe::ErrorKind::full;
+  const bool goes_on = kind == troupe::ErrorKind::timed_out || kind == troupe::ErrorKind::no_reply ||
+                       kind == troupe::ErrorKind::full;
   if (!goes_on) return troupe::failure(std::move(tally));
   return {};
 }
@@ -217,8 +225,10 @@ troupe::Result<IdSet> Job::take_set(SetName set) {
 /// Takes the results of the pass, and compares them with those of the one before.
 troupe::Result<void> Job::end_pass() {
   PassResult result;
-  for (const auto& [name, set] : {std::pair{SetName::seen, &result.seen}, {SetName::differing, &result.differing},
-                                  {SetName::missing, &result.missing}, {SetName::unreadable, &result.unreadable}}) {
+  for (const auto& [name, set] : {std::pair{SetName::seen, &result.seen},
+                                  {SetName::differing, &result.differing},
+                                  {SetName::missing, &result.missing},
+                                  {SetName::unreadable, &result.unreadable}}) {
     auto taken = take_set(name);
     if (!taken) return troupe::failure(std::move(taken));
     *set = std::move(*taken);
@@ -227,17 +237,21 @@ troupe::Result<void> Job::end_pass() {
   if (!listed) return troupe::failure(std::move(listed));
   result.entries = listed->entries;
   if (pass_ > 1 && result.entries != result_.entries)
-    return troupe::failure(troupe::ErrorKind::refused, "the list: it had " + std::to_string(result_.entries) + " entries at first and now " +
-                                                           std::to_string(result.entries) + "; try again when nobody installs packages");
+    return troupe::failure(troupe::ErrorKind::refused, "the list: it had " + std::to_string(result_.entries) +
+                                                           " entries at first and now " +
+                                                           std::to_string(result.entries) +
+                                                           "; try again when nobody installs packages");
   if (pass_ > 1 && !(result == result_))
-    for (std::uint64_t id = 0; id < result.entries; ++id) unstable_ += result.verdict(id) != result_.verdict(id) ? 1 : 0;
+    for (std::uint64_t id = 0; id < result.entries; ++id)
+      unstable_ += result.verdict(id) != result_.verdict(id) ? 1 : 0;
   entries_expected_ = result.entries;
   result_ = std::move(result);
   outcome_.malformed = std::move(listed->malformed);
   if (!listed->errors.empty())
     outcome_.failure = listed->errors.front();
   else if (result_.entries == 0)
-    outcome_.failure = options_.manifest.value_or("the package lists") + ": holds no entry to check; try a list that md5sum wrote";
+    outcome_.failure = options_.manifest.value_or("the package lists") +
+                       ": holds no entry to check; try a list that md5sum wrote";
   outcome_.verdicts += result_.seen.size();
   outcome_.lost += result_.entries - std::min(result_.entries, result_.seen.size());
   counted_before_ += result_.seen.size();
@@ -256,7 +270,9 @@ troupe::Result<void> Job::learn_deaths() {
   if (!history) return troupe::failure(std::move(history));
   history_ = history->next;
   for (const troupe::Transition& step : history->transitions) {
-    if (step.to != troupe::supervision::ChildState::clearing || step.reason.cause == troupe::ExitCause::shutdown) continue;
+    if (step.to != troupe::supervision::ChildState::clearing ||
+        step.reason.cause == troupe::ExitCause::shutdown)
+      continue;
     const std::string cause = to_string(step.reason);
     outcome_.deaths.push_back({step.name, step.pid, cause, kind_of(step.reason)});
     last_death_[step.name] = {cause, step.time};
@@ -266,7 +282,10 @@ troupe::Result<void> Job::learn_deaths() {
 
 double Job::fraction_done() const {
   const std::uint64_t expected = entries_expected_.value_or(0);
-  return expected == 0 ? 0.0 : static_cast<double>(counted_before_ + tally_.counted * (tally_.pass == pass_ ? 1 : 0)) / static_cast<double>(expected);
+  return expected == 0
+             ? 0.0
+             : static_cast<double>(counted_before_ + tally_.counted * (tally_.pass == pass_ ? 1 : 0)) /
+                   static_cast<double>(expected);
 }
 
 void Job::look(TimePoint now) {
@@ -284,7 +303,12 @@ void Job::look(TimePoint now) {
 void Job::draw(TimePoint now) {
   const auto children = node_->children();
   if (!children) return;
-  Snapshot picture{.files_done = tally_.pass == pass_ ? tally_.counted : 0, .files_total = entries_expected_, .elapsed = now - begin_, .redone = tally_.redone, .deaths = outcome_.deaths.size(), .pass = pass_};
+  Snapshot picture{.files_done = tally_.pass == pass_ ? tally_.counted : 0,
+                   .files_total = entries_expected_,
+                   .elapsed = now - begin_,
+                   .redone = tally_.redone,
+                   .deaths = outcome_.deaths.size(),
+                   .pass = pass_};
   if (tally_.entries && tally_.pass == pass_) picture.files_total = tally_.entries;
   const double seconds = std::max(seconds_between(begin_, now), 1e-3);
   picture.files_per_second = static_cast<double>(counted_before_ + picture.files_done) / seconds;
@@ -338,7 +362,8 @@ troupe::Result<ManifestReader> Job::list() const {
 /// Names the entries that are not ok: the actors only pass their numbers on.
 void Job::name_paths() {
   outcome_.files = result_.seen.size();
-  outcome_.ok = result_.seen.size() - result_.differing.size() - result_.missing.size() - result_.unreadable.size();
+  outcome_.ok =
+      result_.seen.size() - result_.differing.size() - result_.missing.size() - result_.unreadable.size();
   if (outcome_.ok == outcome_.files) return;
   auto reader = list();
   for (std::uint64_t id = 0; reader;) {
@@ -359,7 +384,8 @@ void Job::name_paths() {
 troupe::Result<void> Job::judge_all() {
   auto reader = list();
   if (!reader) return troupe::failure(std::move(reader));
-  auto judgement = judge(std::move(*reader), {.root = options_.root}, [this](std::uint64_t id) { return result_.verdict(id); });
+  auto judgement = judge(std::move(*reader), {.root = options_.root},
+                         [this](std::uint64_t id) { return result_.verdict(id); });
   if (!judgement) return troupe::failure(std::move(judgement));
   judgement->disagreeing += unstable_;  // at least one of two different verdicts is not md5sum's
   outcome_.judgement = std::move(*judgement);

@@ -12,8 +12,8 @@
 
 namespace {
 
-/// The number of a closed standard descriptor would be given to the next file that is opened, and the answer would go
-/// there. In its place stands one that cannot be used, so that using it is an error.
+/// The number of a closed standard descriptor would be given to the next file that is opened, and the answer
+/// would go there. In its place stands one that cannot be used, so that using it is an error.
 void occupy_standard_descriptors() {
   for (int fd = 0; fd < 3; ++fd)
     if (::fcntl(fd, F_GETFD) == -1) ::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);

@@ -188,7 +188,8 @@ Texts texts_of(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const std::string text = error.what();  // most, but not all, name the option and a colon first
-    throw UsageError{(text.find(": ") == std::string::npos ? "command line: " : "") + text + "; try verify --help"};
+    throw UsageError{(text.find(": ") == std::string::npos ? "command line: " : "") + text +
+                     "; try verify --help"};
   }
   auto unknown = app.remaining();
   std::erase(unknown, "--");

@@ -38,9 +38,10 @@ std::uint64_t deaths_of(const Outcome& outcome, DeathKind kind) {
 
 std::string judgement_text(const Outcome& outcome) {
   const auto& judgement = *outcome.judgement;
-  const auto spent = "(" + seconds_text(seconds_of(judgement.took)) + " alone, " +
-                     seconds_text(outcome.seconds / static_cast<double>(std::max<std::uint64_t>(outcome.passes, 1))) +
-                     (outcome.passes > 1 ? " a pass here)" : " here)");
+  const auto spent =
+      "(" + seconds_text(seconds_of(judgement.took)) + " alone, " +
+      seconds_text(outcome.seconds / static_cast<double>(std::max<std::uint64_t>(outcome.passes, 1))) +
+      (outcome.passes > 1 ? " a pass here)" : " here)");
   return (judgement.agrees() ? "md5sum -c agrees on every one "
                              : "md5sum -c disagrees on " + grouped(judgement.disagreeing) + " of " +
                                    grouped(judgement.compared) + " ") +

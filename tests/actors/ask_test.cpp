@@ -61,7 +61,9 @@ struct Oracle {
     if (self.attempt() == 1) test::pass(question.gate);
     return {self.incarnation(), self.attempt()};
   }
-  Result<int> on(const Relay& question, Self& self) { return self.ref<Oracle>("oracle").ask(Double{question.number}, 5s); }
+  Result<int> on(const Relay& question, Self& self) {
+    return self.ref<Oracle>("oracle").ask(Double{question.number}, 5s);
+  }
 };
 
 class AskTest : public test::LeavesNothing {
@@ -93,7 +95,8 @@ TEST_F(AskTest, AReplyThatIsTooLargeToTravelEndsTheAskWithAnError) {
   const auto oracle = node.spawn<Oracle>("oracle").value();
   const auto answer = oracle.ask(Huge{3'000'000}, 2s);
   ASSERT_FALSE(answer);
-  EXPECT_NE(answer.error().kind, ErrorKind::timed_out) << "the asker should be told, and not wait for nothing";
+  EXPECT_NE(answer.error().kind, ErrorKind::timed_out)
+      << "the asker should be told, and not wait for nothing";
   EXPECT_EQ(oracle.ask(Double{4}, patience).value(), 8);
 }
 
@@ -142,9 +145,7 @@ TEST_F(AskTest, NobodyThereIsDown) {
 
 TEST_F(AskTest, WaitsOverTheRestartOfItsReceiver) {
   const auto oracle = node.spawn<Oracle>("oracle").value();
-  std::thread killer{[&] {
-    test::Watched{inbox.next_number()}.signal(SIGKILL);
-  }};
+  std::thread killer{[&] { test::Watched{inbox.next_number()}.signal(SIGKILL); }};
   const auto [incarnation, attempt] = oracle.ask(Whoami{inbox.path(), gate.path()}, patience).value();
   killer.join();
   EXPECT_EQ(incarnation, 2U);
@@ -153,9 +154,7 @@ TEST_F(AskTest, WaitsOverTheRestartOfItsReceiver) {
 
 TEST_F(AskTest, AReceiverThatDiesForGoodOverItSaysThatItsHandlerHadBegun) {
   const auto oracle = node.spawn<Oracle>("oracle", {.restart = Restart::temporary}).value();
-  std::thread killer{[&] {
-    test::Watched{inbox.next_number()}.signal(SIGKILL);
-  }};
+  std::thread killer{[&] { test::Watched{inbox.next_number()}.signal(SIGKILL); }};
   const auto answer = oracle.ask(Hold{inbox.path(), gate.path()}, patience);
   killer.join();
   EXPECT_EQ(answer.error().kind, ErrorKind::down);

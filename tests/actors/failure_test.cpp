@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Actors that throw, crash, hang and are killed: what becomes of them, of the message in hand and of its asker.
+// Actors that throw, crash, hang and are killed: what becomes of them, of the message in hand and of its
+// asker.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -101,7 +102,8 @@ std::string name_of(const ::testing::TestParamInfo<Death>& info) {
 }
 
 class DeathTest : public FailureTest, public ::testing::WithParamInterface<Death> {};
-INSTANTIATE_TEST_SUITE_P(Deaths, DeathTest, ::testing::Values(Death::abort, Death::segfault, Death::kill, Death::exit), name_of);
+INSTANTIATE_TEST_SUITE_P(Deaths, DeathTest,
+                         ::testing::Values(Death::abort, Death::segfault, Death::kill, Death::exit), name_of);
 
 TEST_P(DeathTest, AMessageThatKillsEveryReaderIsSetAsideAndTheNextOneIsServed) {
   const auto victim = node.spawn<Victim>("victim", {.backoff = at_once}).value();
@@ -146,7 +148,8 @@ TEST_F(FailureTest, MessagesInFrontOfAPoisonousOneAreNotHandledAgain) {
   EXPECT_EQ(node.quarantine().value().size(), 1U);
 }
 
-// ---- restart or not -----------------------------------------------------------------------------------------
+// ---- restart or not
+// -----------------------------------------------------------------------------------------
 
 TEST_F(FailureTest, FailEndsItAbnormallyWithItsText) {
   const auto victim = node.spawn<Victim>("victim", {.restart = Restart::transient}).value();
@@ -165,7 +168,9 @@ TEST_F(FailureTest, ATemporaryActorIsNotReplaced) {
 }
 
 TEST_F(FailureTest, OneThatDiesTooOftenIsGivenUp) {
-  const auto victim = node.spawn<Victim>("victim", {.restarts_max = 2, .attempts_max = unlimited, .backoff = at_once}).value();
+  const auto victim =
+      node.spawn<Victim>("victim", {.restarts_max = 2, .attempts_max = unlimited, .backoff = at_once})
+          .value();
   const auto answer = victim.ask(Die{}, patience);
   EXPECT_EQ(answer.error().kind, ErrorKind::down);
   const auto info = test::child(node, "victim").value();
@@ -209,7 +214,8 @@ TEST_F(FailureTest, StopOfOneThatWaitsForItsRestartIsPrompt) {
   EXPECT_EQ(test::child(node, "victim")->state, ChildState::stopped);
 }
 
-// ---- hung -------------------------------------------------------------------------------------------------------
+// ---- hung
+// -------------------------------------------------------------------------------------------------------
 
 constexpr auto hung_after = 150ms;
 
@@ -264,7 +270,8 @@ struct Flooder {
 };
 
 TEST_F(FailureTest, OneThatWaitsForRoomElsewhereIsNotHung) {
-  const auto victim = node.spawn<Victim>("victim", {.mailbox_bytes_max = 32 << 10U, .stop_within = 0ns}).value();
+  const auto victim =
+      node.spawn<Victim>("victim", {.mailbox_bytes_max = 32 << 10U, .stop_within = 0ns}).value();
   const auto flooder = node.spawn<Flooder>("flooder", {.stop_within = 0ns, .hung_after = hung_after}).value();
   const auto watcher = node.spawn<Victim>("watcher", {.hung_after = hung_after}).value();
   victim.send(Spin{inbox.path()});

@@ -51,7 +51,8 @@ struct Counter {
   } kept{};
 
   void on(const Add& message, Self& self) {
-    if (std::exchange(kept.incarnation, self.incarnation()) != self.incarnation()) kept.duplicates_before = kept.totals.duplicates;
+    if (std::exchange(kept.incarnation, self.incarnation()) != self.incarnation())
+      kept.duplicates_before = kept.totals.duplicates;
     kept.totals.duplicates = kept.duplicates_before + self.duplicates_dropped();
     ++kept.totals.count;
     kept.totals.sum += message.number;
@@ -140,7 +141,8 @@ TEST_F(KeptStateTest, AHundredKillsInAStreamOfTwentyThousandLoseNothingAndCountN
   EXPECT_EQ(test::deaths(node).size(), std::size_t{kills});
 }
 
-// ---- sends of a handler that does not end -------------------------------------------------------------------
+// ---- sends of a handler that does not end
+// -------------------------------------------------------------------
 
 struct Work {
   std::string inbox{};
@@ -206,7 +208,9 @@ struct Stepping {
 
 TEST_F(KeptStateTest, AHandlerGoesOnFromItsLastCommitAndThatAttemptDoesNotCount) {
   const auto counter = node.spawn<Counter>("counter").value();
-  const auto stepping = node.spawn<Stepping>("stepping", {.restarts_max = unlimited, .attempts_max = 1, .backoff = at_once}).value();
+  const auto stepping =
+      node.spawn<Stepping>("stepping", {.restarts_max = unlimited, .attempts_max = 1, .backoff = at_once})
+          .value();
   stepping.send(Work{inbox.path(), gate.path()});
   for (std::uint64_t step = 1; step <= 3; ++step) {
     const test::Watched process{inbox.next_number()};
@@ -219,7 +223,9 @@ TEST_F(KeptStateTest, AHandlerGoesOnFromItsLastCommitAndThatAttemptDoesNotCount)
 }
 
 TEST_F(KeptStateTest, AKeptActorThatPoisonsItselfGivesTheMessageUpToo) {
-  const auto counter = node.spawn<Counter>("counter", {.restarts_max = unlimited, .state_bytes_max = 4096, .backoff = at_once}).value();
+  const auto counter =
+      node.spawn<Counter>("counter", {.restarts_max = unlimited, .state_bytes_max = 4096, .backoff = at_once})
+          .value();
   counter.send(Add{5});
   counter.send(Grow{100'000});
   counter.send(Add{6});

@@ -2,8 +2,8 @@
 // What becomes of a message: order, bounds, and the words for what was not sent.
 #include <gtest/gtest.h>
 
-#include <numeric>
 #include <map>
+#include <numeric>
 #include <thread>
 #include <troupe/troupe.hpp>
 
@@ -168,7 +168,8 @@ TEST_F(MessagingTest, LargeMessagesTravel) {
   Node node;
   const auto slow = node.spawn<Slow>("slow").value();
   std::uint64_t sent = 0;
-  for (const std::size_t bytes : {std::size_t{100} << 10U, std::size_t{900} << 10U, std::size_t{10}, std::size_t{900} << 10U}) {
+  for (const std::size_t bytes :
+       {std::size_t{100} << 10U, std::size_t{900} << 10U, std::size_t{10}, std::size_t{900} << 10U}) {
     ASSERT_EQ(slow.send(bulk(bytes)), Sent::queued) << bytes;
     sent += bytes;
   }
@@ -289,7 +290,10 @@ TEST_F(MessagingTest, ANodeMayEndWhileMailFlows) {
     {
       Node node;
       recorder = node.spawn<Recorder>("recorder").value();
-      for (int i = 0; i < 3; ++i) node.spawn<Sender>("sender" + std::to_string(i), {.stop_within = 50ms}).value().send(Send{recorder, i, 1'000'000});
+      for (int i = 0; i < 3; ++i)
+        node.spawn<Sender>("sender" + std::to_string(i), {.stop_within = 50ms})
+            .value()
+            .send(Send{recorder, i, 1'000'000});
       for (int i = 0; i < 1000; ++i) recorder.send(Item{9, i});
     }
     EXPECT_EQ(recorder.send(Item{}), Sent::closed);

@@ -107,7 +107,8 @@ TEST_F(NodeTest, AnActorThatDoesNotComeUpIsRefusedWithItsOwnWords) {
   const ChildOptions once{.restart = Restart::temporary};
   const auto unwilling = node.spawn<Unwilling>("unwilling", once);
   EXPECT_EQ(unwilling.error().kind, ErrorKind::refused);
-  EXPECT_NE(unwilling.error().text.find("no licence in this folder"), std::string::npos) << unwilling.error().text;
+  EXPECT_NE(unwilling.error().text.find("no licence in this folder"), std::string::npos)
+      << unwilling.error().text;
   const auto stillborn = node.spawn<Stillborn>("stillborn", once, std::string{"argument says no"});
   EXPECT_NE(stillborn.error().text.find("argument says no"), std::string::npos) << stillborn.error().text;
   EXPECT_TRUE(node.children().value().empty());
@@ -117,7 +118,8 @@ TEST_F(NodeTest, AnActorThatDoesNotComeUpIsRefusedWithItsOwnWords) {
 TEST_F(NodeTest, APermanentActorIsTriedAgainBeforeItIsRefused) {
   const auto refused = node.spawn<Unwilling>("unwilling", {.restarts_max = 2, .backoff = {.first = 1ms}});
   EXPECT_EQ(refused.error().kind, ErrorKind::refused);
-  EXPECT_NE(refused.error().text.find("no licence in this folder"), std::string::npos) << refused.error().text;
+  EXPECT_NE(refused.error().text.find("no licence in this folder"), std::string::npos)
+      << refused.error().text;
 }
 
 struct Dawdler {
@@ -168,8 +170,9 @@ TEST_F(NodeTest, ItsHistoryTellsALifeStepByStep) {
     states.push_back(step.to);
   }
   // A replacement that acknowledged nothing comes after a pause.
-  EXPECT_EQ(states, (std::vector{ChildState::clearing, ChildState::backing_off, ChildState::starting, ChildState::running,
-                                 ChildState::stopping, ChildState::clearing, ChildState::stopped}));
+  EXPECT_EQ(states, (std::vector{ChildState::clearing, ChildState::backing_off, ChildState::starting,
+                                 ChildState::running, ChildState::stopping, ChildState::clearing,
+                                 ChildState::stopped}));
   EXPECT_EQ(since.at(0).pid, first);
   EXPECT_EQ(since.at(0).reason.cause, ExitCause::signaled);
   EXPECT_EQ(since.at(0).reason.status, (ExitStatus{Signaled{SIGKILL, false}}));
@@ -189,7 +192,8 @@ TEST_F(NodeTest, TwoNodesWithTheSameNamesAreIndependent) {
   EXPECT_EQ(test::deaths(other).size(), 0U);
 }
 
-// ---- signals ------------------------------------------------------------------------------------------------
+// ---- signals
+// ------------------------------------------------------------------------------------------------
 
 TEST_F(NodeTest, SignalsOnlyWhatIsThere) {
   EXPECT_EQ(node.signal("nobody", SIGKILL).error().kind, ErrorKind::invalid);
@@ -199,10 +203,12 @@ TEST_F(NodeTest, SignalsOnlyWhatIsThere) {
   EXPECT_EQ(node.signal("guest", SIGKILL).error().kind, ErrorKind::down);
 }
 
-// ---- ends -----------------------------------------------------------------------------------------------------
+// ---- ends
+// -----------------------------------------------------------------------------------------------------
 
 TEST_F(NodeTest, StopsInReverseStartOrder) {
-  for (const char* const name : {"first", "second", "third"}) node.spawn<Guest>(name, {}, inbox.path()).value();
+  for (const char* const name : {"first", "second", "third"})
+    node.spawn<Guest>(name, {}, inbox.path()).value();
   node.stop().value();
   EXPECT_EQ(inbox.next(), "third stops");
   EXPECT_EQ(inbox.next(), "second stops");

@@ -34,7 +34,9 @@ int main(int argc, char** argv) {
   node.spawn<Idler>("forked").value();
   node.spawn<Idler>("spawned", {.method = troupe::StartMethod::spawn}).value();
   troupe::Process plain{{.name = "plain"}, start_another_and_wait, troupe::StartMethod::forkserver};
-  troupe::Process spawned{{.name = "spawned", .method = troupe::StartMethod::spawn}, start_another_and_wait, troupe::StartMethod::spawn};
+  troupe::Process spawned{{.name = "spawned", .method = troupe::StartMethod::spawn},
+                          start_another_and_wait,
+                          troupe::StartMethod::spawn};
   plain.start().value();
   spawned.start().value();
   const auto children = node.children().value();

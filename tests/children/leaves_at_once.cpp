@@ -19,6 +19,8 @@ int main(int argc, char** argv) {
   troupe::init(argc, argv);
   troupe::Process child{wait_for_ever};
   child.start().value();
-  std::cout << child.pid() << '\n' << troupe::detail::KeeperLink::of_process().value()->keeper_pid() << '\n' << std::flush;
+  std::cout << child.pid() << '\n'
+            << troupe::detail::KeeperLink::of_process().value()->keeper_pid() << '\n'
+            << std::flush;
   ::_exit(0);
 }

@@ -13,4 +13,6 @@ struct Counter {
   int on(const Total&) { return 0; }
 };
 
-double ask(const troupe::Ref<Counter>& counter) { return counter.ask(Average{}, std::chrono::seconds{1}).value(); }
+double ask(const troupe::Ref<Counter>& counter) {
+  return counter.ask(Average{}, std::chrono::seconds{1}).value();
+}

@@ -1,5 +1,5 @@
-// What must compile, beside what must not: a Ref converts to a narrower protocol, a lambda without captures starts.
-// SPDX-License-Identifier: MIT
+// What must compile, beside what must not: a Ref converts to a narrower protocol, a lambda without captures
+// starts. SPDX-License-Identifier: MIT
 #include <string>
 #include <troupe/troupe.hpp>
 

@@ -1,5 +1,5 @@
-// expect: troupe: this callable holds captured state, which another process cannot see; pass it as an argument
-// SPDX-License-Identifier: MIT
+// expect: troupe: this callable holds captured state, which another process cannot see; pass it as an
+// argument SPDX-License-Identifier: MIT
 #include <iostream>
 #include <troupe/runtime/process.hpp>
 

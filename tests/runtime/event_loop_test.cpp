@@ -47,10 +47,12 @@ TEST_F(EventLoopTest, ADeadlineInThePastStillServesWhatIsReady) {
 }
 
 TEST_F(EventLoopTest, AHandlerMayForgetItself) {
-  loop.watch(first.get(), [&, kept = std::make_shared<int>(7)] {
-        loop.forget(first.get());
-        calls += *kept;  // what it holds is there until it returns
-      }).value();
+  loop.watch(first.get(),
+             [&, kept = std::make_shared<int>(7)] {
+               loop.forget(first.get());
+               calls += *kept;  // what it holds is there until it returns
+             })
+      .value();
   ring(first.get());
   loop.run_once(deadline_in(test::patience));
   loop.run_once(Clock::now());
@@ -74,10 +76,12 @@ TEST_F(EventLoopTest, AHandlerThatAnEarlierOneForgotIsNotCalled) {
 
 TEST_F(EventLoopTest, AHandlerMayWatchAnother) {
   ring(second.get());
-  loop.watch(first.get(), [&] {
-        loop.forget(first.get());
-        loop.watch(second.get(), [&] { ++calls; }).value();
-      }).value();
+  loop.watch(first.get(),
+             [&] {
+               loop.forget(first.get());
+               loop.watch(second.get(), [&] { ++calls; }).value();
+             })
+      .value();
   ring(first.get());
   loop.run_once(deadline_in(test::patience));
   loop.run_once(deadline_in(test::patience));

@@ -54,7 +54,9 @@ TEST_F(KeeperTest, IsNobodysChildInAProcessGroupOfItsOwn) {
 
 TEST_F(KeeperTest, HoldsNoneOfTheProgramsStreams) {
   for (const int fd : {0, 1, 2})
-    EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(test::keeper_pid()) + "/fd/" + std::to_string(fd)), "/dev/null");
+    EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(test::keeper_pid()) + "/fd/" +
+                                            std::to_string(fd)),
+              "/dev/null");
 }
 
 TEST_F(KeeperTest, EndsWithItsLinkAndTheNextStartMakesAnother) {
@@ -115,7 +117,8 @@ TEST_F(KeeperTest, ItsDeathWakesAJoinThatWaits) {
   Process process{[](const std::string& path) {
                     test::say(path, std::to_string(::getppid()));
                     test::wait_for_ever();
-                  }, inbox.path()};
+                  },
+                  inbox.path()};
   process.start().value();
   const Watched keeper{inbox.next_number()};
   Forked killer{[&] {
@@ -132,10 +135,12 @@ class ZygoteTest : public KeeperTest, public ::testing::WithParamInterface<int> 
 INSTANTIATE_TEST_SUITE_P(Signals, ZygoteTest, ::testing::Values(SIGKILL, SIGINT, SIGTERM, SIGSEGV));
 
 TEST_P(ZygoteTest, AfterItsDeathTheNextStartWorksAndTheRunningKeepTheirTrueStatus) {
-  Process before{{.daemon = true}, [](const std::string& g) {
+  Process before{{.daemon = true},
+                 [](const std::string& g) {
                    test::pass(g);
                    std::exit(77);
-                 }, gate.path()};
+                 },
+                 gate.path()};
   before.start().value();
   const Watched zygote{test::zygote_pid()};
   zygote.signal(GetParam());
@@ -168,7 +173,8 @@ TEST_F(KeeperTest, TheDeathOfTheProgramEndsAllThatItStarted) {
   Program program{child_program("holds_a_node")};
   std::vector<Watched> all;
   for (int i = 0; i < 7; ++i) all.emplace_back(program.number());
-  const auto keeper = std::ranges::find(all, "troupe:keeper", [](const Watched& one) { return test::name_of(one.pid()); });
+  const auto keeper =
+      std::ranges::find(all, "troupe:keeper", [](const Watched& one) { return test::name_of(one.pid()); });
   ASSERT_NE(keeper, all.end());
   program.kill();
   for (const Watched& one : all) EXPECT_TRUE(one.gone()) << one.pid();

@@ -54,21 +54,24 @@ INSTANTIATE_TEST_SUITE_P(Methods, ProcessTest, ::testing::Values(StartMethod::fo
 
 using Names = std::map<std::string, std::vector<int>>;
 
-void tell(const std::string& inbox, int a, double b, bool c, const Names& names, std::optional<std::string> maybe) {
+void tell(const std::string& inbox, int a, double b, bool c, const Names& names,
+          std::optional<std::string> maybe) {
   say(inbox, std::to_string(a) + " " + std::to_string(b) + " " + (c ? "yes" : "no") + " " +
                  std::to_string(names.at("primes").at(2)) + " " + maybe.value_or("none"));
 }
 
 TEST_P(ProcessTest, RunsAFunctionWithArgumentsOfSeveralTypes) {
   const Names names{{"primes", {2, 3, 5}}};
-  const auto report = run(Process{options(), tell, inbox.path(), -7, 2.5, true, names, std::optional<std::string>{"text"}});
+  const auto report =
+      run(Process{options(), tell, inbox.path(), -7, 2.5, true, names, std::optional<std::string>{"text"}});
   EXPECT_EQ(inbox.next(), "-7 2.500000 yes 5 text");
   EXPECT_EQ(report.status(), ExitStatus{Exited{0}});
   EXPECT_EQ(report.reason.cause, ExitCause::normal);
 }
 
 TEST_P(ProcessTest, RunsALambdaWithoutCaptures) {
-  run(Process{options(), [](const std::string& path, int n) { say(path, std::to_string(n * n)); }, inbox.path(), 12});
+  run(Process{options(), [](const std::string& path, int n) { say(path, std::to_string(n * n)); },
+              inbox.path(), 12});
   EXPECT_EQ(inbox.next(), "144");
 }
 
@@ -99,10 +102,12 @@ TEST_P(ProcessTest, SeesGlobalsAsStaticInitialisationLeftThem) {
 }
 
 TEST_P(ProcessTest, HasItsNameAndItsOwnPid) {
-  Process process{{.name = "the-greeter", .method = GetParam()}, [](const std::string& path) {
+  Process process{{.name = "the-greeter", .method = GetParam()},
+                  [](const std::string& path) {
                     say(path, std::to_string(::getpid()));
                     test::wait_for_ever();
-                  }, inbox.path()};
+                  },
+                  inbox.path()};
   process.start().value();
   EXPECT_EQ(inbox.next_number(), process.pid());
   EXPECT_NE(process.pid(), ::getpid());
@@ -123,7 +128,8 @@ TEST(ProcessWithoutStartTest, RefusesArgumentsThatAreTooLarge) {
 
 TEST_P(ProcessTest, TakesArgumentsUpToTheLimit) {
   const std::string large(60'000, 'x');
-  const auto report = run(Process{options(), [](const std::string& text) { std::exit(text.size() == 60'000 ? 7 : 1); }, large});
+  const auto report = run(
+      Process{options(), [](const std::string& text) { std::exit(text.size() == 60'000 ? 7 : 1); }, large});
   EXPECT_EQ(report.status(), ExitStatus{Exited{7}});
 }
 
@@ -177,11 +183,13 @@ TEST_P(ProcessTest, TerminateIsSigterm) {
 
 TEST_P(ProcessTest, StopEndsOneThatIgnoresSigterm) {
   constexpr auto within = 200ms;
-  Process process{{.method = GetParam(), .stop_within = within}, [](const std::string& path) {
+  Process process{{.method = GetParam(), .stop_within = within},
+                  [](const std::string& path) {
                     ::signal(SIGTERM, SIG_IGN);
                     say(path, "deaf");
                     test::wait_for_ever();
-                  }, inbox.path()};
+                  },
+                  inbox.path()};
   process.start().value();
   ASSERT_EQ(inbox.next(), "deaf");
   const TimePoint begin = Clock::now();
@@ -294,10 +302,12 @@ TEST_P(ProcessTest, JoinWaitsInAnotherThreadWhileThisOneGoesOn) {
 TEST_P(ProcessTest, MovesWithItsProcess) {
   std::vector<Process> all;
   for (int code = 0; code < 4; ++code) {
-    all.emplace_back(options(), [](int c) { std::exit(c); }, code);
+    all.emplace_back(
+        options(), [](int c) { std::exit(c); }, code);
     all.back().start().value();
   }
-  for (int code = 0; code < 4; ++code) EXPECT_EQ(all[static_cast<std::size_t>(code)].join(patience).value().status(), ExitStatus{Exited{code}});
+  for (int code = 0; code < 4; ++code)
+    EXPECT_EQ(all[static_cast<std::size_t>(code)].join(patience).value().status(), ExitStatus{Exited{code}});
 }
 
 // ---- the end of the object ----------------------------------------------------------------------------
@@ -314,10 +324,12 @@ TEST_P(ProcessTest, ADaemonIsStoppedByItsDestructor) {
 
 TEST_P(ProcessTest, OneThatIsNoDaemonIsJoinedByItsDestructor) {
   {
-    Process process{options(), [](const std::string& g, const std::string& path) {
+    Process process{options(),
+                    [](const std::string& g, const std::string& path) {
                       test::pass(g);
                       say(path, "done");
-                    }, gate.path(), inbox.path()};
+                    },
+                    gate.path(), inbox.path()};
     process.start().value();
     gate.open();
   }
@@ -329,7 +341,9 @@ TEST_P(ProcessTest, OneThatIsNoDaemonIsJoinedByItsDestructor) {
 TEST_P(ProcessTest, RunsInTheFolderOfTheMomentOfItsStart) {
   const auto before = std::filesystem::current_path();
   std::filesystem::current_path("/usr");
-  Process process{options(), [](const std::string& path) { say(path, std::filesystem::current_path().string()); }, inbox.path()};
+  Process process{options(),
+                  [](const std::string& path) { say(path, std::filesystem::current_path().string()); },
+                  inbox.path()};
   process.start().value();
   std::filesystem::current_path(before);
   EXPECT_EQ(inbox.next(), "/usr");
@@ -354,7 +368,8 @@ TEST_P(ProcessTest, SeesTheEnvironmentOfTheMomentOfItsStart) {
 
 TEST_P(ProcessTest, HasTheUmaskOfTheMomentOfItsStart) {
   const mode_t before = ::umask(0137);
-  Process process{options(), [](const std::string& path) { say(path, std::to_string(::umask(0))); }, inbox.path()};
+  Process process{options(), [](const std::string& path) { say(path, std::to_string(::umask(0))); },
+                  inbox.path()};
   process.start().value();
   ::umask(before);
   EXPECT_EQ(inbox.next(), std::to_string(0137));
@@ -363,11 +378,13 @@ TEST_P(ProcessTest, HasTheUmaskOfTheMomentOfItsStart) {
 TEST_P(ProcessTest, HasTheDescriptorLimitOfTheProgramAndNotOfTheKeeper) {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
-  run(Process{options(), [](const std::string& path) {
+  run(Process{options(),
+              [](const std::string& path) {
                 rlimit here{};
                 ::getrlimit(RLIMIT_NOFILE, &here);
                 say(path, std::to_string(here.rlim_cur));
-              }, inbox.path()});
+              },
+              inbox.path()});
   EXPECT_EQ(inbox.next(), std::to_string(limit.rlim_cur));
 }
 
@@ -439,7 +456,8 @@ TEST_P(ProcessTest, WhoReadsItsOutputSeesTheEndOfIt) {
 TEST_P(ProcessTest, RunsWithoutAnOutputToo) {
   const Redirected output{STDOUT_FILENO, -1};
   // Ends while the output is still closed: its descriptors may have been given the free number.
-  EXPECT_EQ(run(Process{options(), [] { std::cout << "to nobody" << std::endl; }}).status(), ExitStatus{Exited{0}});
+  EXPECT_EQ(run(Process{options(), [] { std::cout << "to nobody" << std::endl; }}).status(),
+            ExitStatus{Exited{0}});
 }
 
 void say_descriptors(const std::string& inbox) {
@@ -568,18 +586,23 @@ TEST_P(ProcessTest, TwoHundredStartsLeaveNothing) {
 TEST_P(ProcessTest, ManyLiveAtTheSameTime) {
   std::vector<Process> all;
   for (int i = 0; i < 40; ++i) {
-    all.emplace_back(options(), [](const std::string& g, int code) {
-      test::pass(g);
-      std::exit(code);
-    }, gate.path(), i);
+    all.emplace_back(
+        options(),
+        [](const std::string& g, int code) {
+          test::pass(g);
+          std::exit(code);
+        },
+        gate.path(), i);
     all.back().start().value();
   }
   gate.open(all.size());
-  for (int i = 0; i < 40; ++i) EXPECT_EQ(all[static_cast<std::size_t>(i)].join(patience).value().status(), ExitStatus{Exited{i}});
+  for (int i = 0; i < 40; ++i)
+    EXPECT_EQ(all[static_cast<std::size_t>(i)].join(patience).value().status(), ExitStatus{Exited{i}});
 }
 
 TEST_P(ProcessTest, RunsInAFolderThatIsGoneFromItsPath) {
-  const auto folder = std::filesystem::temp_directory_path() / ("troupe-vanishing-" + std::to_string(::getpid()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("troupe-vanishing-" + std::to_string(::getpid()));
   const auto before = std::filesystem::current_path();
   std::filesystem::create_directory(folder);
   std::filesystem::current_path(folder);

@@ -40,7 +40,8 @@ bool end_keeper() {
 bool LeavesNothing::renew() {
   const bool ended = end_keeper();
   auto& endpoint = *detail::Endpoint::of_process().value();
-  [[maybe_unused]] const auto rung = endpoint.link().wait_bell(Clock::now());  // makes what a thread waits with
+  [[maybe_unused]] const auto rung =
+      endpoint.link().wait_bell(Clock::now());  // makes what a thread waits with
   return ended;
 }
 

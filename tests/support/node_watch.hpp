@@ -26,7 +26,8 @@ template <class Predicate>
   return std::nullopt;
 }
 
-[[nodiscard]] inline bool reaches(const Node& node, std::string_view name, supervision::ChildState state, std::uint32_t incarnation = 1) {
+[[nodiscard]] inline bool reaches(const Node& node, std::string_view name, supervision::ChildState state,
+                                  std::uint32_t incarnation = 1) {
   return eventually([&] {
     const auto info = child(node, name);
     return info && info->state == state && info->incarnation >= incarnation;

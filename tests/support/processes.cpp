@@ -78,9 +78,7 @@ Watched::Watched(pid_t pid) : pid_{pid}, pidfd_{static_cast<int>(::syscall(SYS_p
   if (!pidfd_) throw Failure{detail::system_error("pidfd_open " + std::to_string(pid), errno)};
 }
 
-bool Watched::gone(Duration within) const {
-  return detail::wait_readable(pidfd_.get(), deadline_in(within));
-}
+bool Watched::gone(Duration within) const { return detail::wait_readable(pidfd_.get(), deadline_in(within)); }
 
 void Watched::signal(int number) const {
   if (::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0) == -1)

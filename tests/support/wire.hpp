@@ -8,8 +8,8 @@
 
 #include "processes.hpp"
 
-// How a test and the processes it has started wait for each other: pipes that are found by a path, so that they
-// work for processes that share no descriptor with the test.
+// How a test and the processes it has started wait for each other: pipes that are found by a path, so that
+// they work for processes that share no descriptor with the test.
 namespace troupe::test {
 
 /// Lines that other processes say(). A line of at most 4,096 bytes is never torn.
