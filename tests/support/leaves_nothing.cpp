@@ -30,7 +30,15 @@ bool end_keeper() {
   }
   detail::KeeperLink::end(patience);
   const bool ended = !watched || watched->gone(Duration::zero());
-  const auto left = started_by(keeper);
+  // A killed keeper's children get their SIGKILL with its death, and are gone as soon as each has run once more.
+  auto left = started_by(keeper);
+  std::erase_if(left, [](pid_t pid) {
+    try {
+      return Watched{pid}.gone(patience);
+    } catch (const Failure&) {
+      return true;  // gone meanwhile
+    }
+  });
   for (const pid_t pid : left) ADD_FAILURE() << "left behind: process " << pid << " (" << name_of(pid) << ")";
   return ended && left.empty();
 }
