@@ -30,7 +30,8 @@ bool end_keeper() {
   }
   detail::KeeperLink::end(patience);
   const bool ended = !watched || watched->gone(Duration::zero());
-  // A killed keeper's children get their SIGKILL with its death, and are gone as soon as each has run once more.
+  // A killed keeper's children get their SIGKILL with its death, and are gone as soon as each has run once
+  // more.
   auto left = started_by(keeper);
   std::erase_if(left, [](pid_t pid) {
     try {
