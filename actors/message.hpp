@@ -19,7 +19,7 @@ struct messages {};
 
 /// The type of a message's reply: its member `reply`. Specialise it for types that are not yours.
 template <class M>
-struct reply_of {};
+struct reply_of {};  // NOLINT(readability-identifier-naming): a trait, named like the standard's
 template <class M>
 requires requires { typename M::reply; }
 struct reply_of<M> {
@@ -40,7 +40,7 @@ template <class M, class... Ms>
 inline constexpr bool contains<M, messages<Ms...>> = (std::same_as<M, Ms> || ...);
 
 template <class A>
-struct protocol_of {
+struct protocol_of {  // NOLINT(readability-identifier-naming)
   using type = typename A::accepts;
 };
 template <class... M>

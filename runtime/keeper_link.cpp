@@ -100,7 +100,7 @@ Result<KeeperLink*> KeeperLink::of_process() {
     if (!made) return failure(std::move(made));
     links().link = std::move(*made);
     links().link->generation_ = ++links().generation;
-    current_generation_.store(links().generation, std::memory_order_release);
+    present_generation.store(links().generation, std::memory_order_release);
   }
   return links().link.get();
 }
@@ -108,7 +108,7 @@ Result<KeeperLink*> KeeperLink::of_process() {
 void KeeperLink::end(Duration within) {
   const std::lock_guard lock{links().making};
   if (!links().link || own_start() != nullptr) return;
-  current_generation_.store(0, std::memory_order_release);
+  present_generation.store(0, std::memory_order_release);
   links().link->own_ = SocketChannel{};
   [[maybe_unused]] const bool ended = wait_readable(links().link->keeper_pidfd_.get(), deadline_in(within));
   links().link.reset();
@@ -118,7 +118,7 @@ void KeeperLink::end(Duration within) {
 /// parent's word.
 void KeeperLink::forked() {
   is_fork.store(true);
-  current_generation_.store(0);
+  present_generation.store(0);
 }
 
 Result<std::unique_ptr<KeeperLink>> KeeperLink::create() {

@@ -22,7 +22,7 @@ class KeeperLink {
   [[nodiscard]] static Result<KeeperLink*> of_process();
   /// Number of the present link; 0 while there is none. Whoever keeps something of a link compares: one load.
   [[nodiscard]] static std::uint64_t current_generation() noexcept {
-    return current_generation_.load(std::memory_order_acquire);
+    return present_generation.load(std::memory_order_acquire);
   }
 
   /// Closes the program's link: the keeper stops everything in order and ends. Waits for that. For programs
@@ -87,7 +87,7 @@ class KeeperLink {
                                                        std::span<const int> descriptors,
                                                        std::span<std::byte> answer);
 
-  static inline std::atomic<std::uint64_t> current_generation_{0};
+  static inline std::atomic<std::uint64_t> present_generation{0};
   static constexpr std::size_t answer_bytes_max = 16 * 1024;
   static_assert(sizeof(control::Answer) + sizeof(control::Transitions) <= answer_bytes_max);
 

@@ -246,7 +246,8 @@ void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> pa
       if (auto pidfd = owned(::pidfd_open(hello->pid, 0), "pidfd_open"))
         process_known(client.child, hello->pid, std::move(*pidfd));
     }
-    if (hello->ready && !at->second.start_pending) apply(supervision::Ready{client.child, client.incarnation});
+    if (hello->ready && !at->second.start_pending)
+      apply(supervision::Ready{client.child, client.incarnation});
   } else if (kind == Kind::ready && present) {
     apply(supervision::Ready{client.child, client.incarnation});
   } else if (kind == Kind::failed && present) {

@@ -25,32 +25,32 @@ constexpr auto keeper_within = 30s;
 class SpawnSettings {
  public:
   SpawnSettings() {
-    ::posix_spawn_file_actions_init(&actions_);
-    ::posix_spawnattr_init(&attributes_);
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawnattr_init(&attributes);
   }
   SpawnSettings(const SpawnSettings&) = delete;
   SpawnSettings& operator=(const SpawnSettings&) = delete;
   ~SpawnSettings() {
-    ::posix_spawn_file_actions_destroy(&actions_);
-    ::posix_spawnattr_destroy(&attributes_);
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::posix_spawnattr_destroy(&attributes);
   }
 
   void descriptors(int channel) {
-    for (int fd = 0; fd < 3; ++fd) ::posix_spawn_file_actions_addopen(&actions_, fd, "/dev/null", O_RDWR, 0);
-    ::posix_spawn_file_actions_adddup2(&actions_, channel, control::channel_descriptor);
-    ::posix_spawn_file_actions_addclosefrom_np(&actions_, control::channel_descriptor + 1);
+    for (int fd = 0; fd < 3; ++fd) ::posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+    ::posix_spawn_file_actions_adddup2(&actions, channel, control::channel_descriptor);
+    ::posix_spawn_file_actions_addclosefrom_np(&actions, control::channel_descriptor + 1);
   }
   void clean_signals() {
     sigset_t set;
     ::sigemptyset(&set);
-    ::posix_spawnattr_setsigmask(&attributes_, &set);
+    ::posix_spawnattr_setsigmask(&attributes, &set);
     ::sigfillset(&set);
-    ::posix_spawnattr_setsigdefault(&attributes_, &set);
-    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    ::posix_spawnattr_setsigdefault(&attributes, &set);
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   }
 
-  posix_spawn_file_actions_t actions_{};
-  posix_spawnattr_t attributes_{};
+  posix_spawn_file_actions_t actions{};
+  posix_spawnattr_t attributes{};
 };
 
 /// A descriptor above 3, so that making it descriptor 3 never meets itself.
@@ -81,11 +81,12 @@ Result<int> execute_self(const char* mark, const std::string& name, int channel,
   settings.descriptors(high->get());
   settings.clean_signals();
   std::vector<char*> variables;
+  variables.reserve(environment.size() + 1);
   for (const std::string& one : environment) variables.push_back(const_cast<char*>(one.c_str()));
   variables.push_back(nullptr);
   std::array<char*, 3> arguments{const_cast<char*>(name.c_str()), const_cast<char*>(mark), nullptr};
   pid_t pid = -1;
-  if (const int error = ::posix_spawn(&pid, "/proc/self/exe", &settings.actions_, &settings.attributes_,
+  if (const int error = ::posix_spawn(&pid, "/proc/self/exe", &settings.actions, &settings.attributes,
                                       arguments.data(), variables.data());
       error != 0)
     return system_failure("execute this program again (/proc/self/exe)", error);

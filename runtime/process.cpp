@@ -128,8 +128,10 @@ Result<ExitReport> Process::join(Duration within) {
   Result<void> asked{};
   const auto ended = [&] {
     auto answer = (*link)->ask<control::ChildRecord>(control::OfChild{.id = state.child});
-    if (!answer) asked = failure(std::move(answer));
-    if (!asked) return true;
+    if (!answer) {
+      asked = failure(std::move(answer));
+      return true;
+    }
     reason = answer->record.reason;
     return answer->record.state == ChildState::stopped;
   };

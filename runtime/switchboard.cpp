@@ -148,8 +148,10 @@ void Switchboard::process_ended(RoleId id) {
 void Switchboard::retire(Lane& lane) {
   lane.final = true;
   Role* const reader = find(lane.to);
-  // Offered counts as seen: the answer may be on its way, and only a lane that the reader was told is final is given back.
-  const bool seen = reader != nullptr && reader->alive && (lane.reader_has_it || reader->offered.lane.id == lane.id);
+  // Offered counts as seen: the answer may be on its way, and only a lane that the reader was told is final
+  // is given back.
+  const bool seen =
+      reader != nullptr && reader->alive && (lane.reader_has_it || reader->offered.lane.id == lane.id);
   const auto empty = [&] {
     return published(lane) == reader->view->slot(lane.spec.slot).head.load(std::memory_order_acquire);
   };
