@@ -15,12 +15,7 @@ using namespace std::chrono_literals;
 using control::LaneClass;
 
 constexpr auto patience_in_handler = 1s;
-constexpr auto letter_within = 60s;
 constexpr std::size_t length_bytes = sizeof(std::uint64_t);  ///< of the state, in front of it
-/// Numbers of a role that was added anew are larger than all it ever used, so that nobody takes them for old
-/// ones: 24 bits of the child's own number, 32 of its messages to one receiver.
-constexpr unsigned number_bits_per_child = 32;
-
 /// What a failed encoding into a slot means to whoever chose its size.
 Result<void> too_small(const Error& error, std::size_t slot_bytes) {
   if (error.kind != ErrorKind::full) return tl::unexpected<Error>{error};
@@ -54,10 +49,10 @@ int ActorLoop::run() {
   if (kept_) write_down().value();
   [[maybe_unused]] const auto ready = endpoint_.link().tell(control::Ready{});
   while (!ending_ && !endpoint_.stop_requested()) {
-    const bool delivered = deliver_outbox();
+    const bool delivered = outbox_.deliver();
     show(delivered ? lane::Activity::idle : lane::Activity::parked, 0);
-    if (!delivered && outbox_is_heavy())
-      wait_for_room();
+    if (!delivered && outbox_.is_heavy(endpoint_.link().attached().kept_bytes))
+      outbox_.wait_for_room();
     else if (Endpoint::InLane* const lane = endpoint_.next_mail())
       handle(*lane);
     else
@@ -68,8 +63,8 @@ int ActorLoop::run() {
   behavior_.stop(self_);
   if (kept_) {
     write_down().value();
-    while (!deliver_outbox()) {  // what was sent is delivered, and be it the last thing; the stop's deadline
-                                 // bounds it
+    // What was sent is delivered, and be it the last thing; the stop's deadline bounds it.
+    while (!outbox_.deliver()) {
       show(lane::Activity::parked, 0);
       endpoint_.sleep_for_room();
       endpoint_.catch_up();
@@ -83,23 +78,6 @@ void ActorLoop::rest() {
   endpoint_.sleep(never);
 }
 
-/// Two actors whose letters wait for each other would wait for ever if they took no mail meanwhile: so they
-/// do, until half of the slot is letters.
-bool ActorLoop::outbox_is_heavy() const noexcept {
-  std::size_t bytes = 0;
-  for (const Letter& letter : books_.outbox) bytes += letter.bytes.size() + sizeof(Letter);
-  return bytes > endpoint_.link().attached().kept_bytes / 2;
-}
-
-/// Every send has a deadline, a letter's is long: it was promised.
-void ActorLoop::wait_for_room() {
-  if (letter_deadline_ == never) letter_deadline_ = deadline_in(letter_within);
-  if (Clock::now() < letter_deadline_) return endpoint_.sleep_for_room(letter_deadline_);
-  log(LogLevel::error, "a message is set aside: its receiver's mailbox stayed full");
-  quarantine(books_.outbox.front(), ErrorKind::full, "the receiver's mailbox stayed full");
-  books_.outbox.erase(books_.outbox.begin());
-}
-
 // ---- kept state -------------------------------------------------------------------------------------
 
 /// Goes on from the committed slot: the state, the place on every lane, and letters that may not have left.
@@ -109,9 +87,7 @@ Result<void> ActorLoop::restore() {
       KeptFile::create(endpoint_.link().take_state_file().get(), endpoint_.link().attached().kept_bytes);
   if (!kept) return failure(std::move(kept));
   kept_ = std::move(*kept);
-  endpoint_.capture(
-      [](void* loop, Letter&& letter) { return static_cast<ActorLoop*>(loop)->keep(std::move(letter)); },
-      this);
+  endpoint_.use(outbox_);
   const std::span<const std::byte> bytes = kept_->committed();
   if (bytes.empty()) return {};
   std::uint64_t length = 0;
@@ -122,6 +98,7 @@ Result<void> ActorLoop::restore() {
   auto books = decode<Books>(bytes.subspan(length_bytes + length));
   if (!books) return failure(std::move(books));
   books_ = std::move(*books);
+  outbox_.committed();
   std::map<std::uint64_t, std::uint64_t> resume;
   for (const Books::Mark& mark : books_.consumed) resume[mark.lane] = mark.offset;
   endpoint_.set_resume_points(std::move(resume));
@@ -138,46 +115,8 @@ Result<void> ActorLoop::write_down() {
   auto books = encode(books_, room.subspan(length_bytes + length));
   if (!books) return too_small(books.error(), room.size());
   kept_->commit(length_bytes + length + *books);
+  outbox_.committed();
   return {};
-}
-
-Result<void> ActorLoop::keep(Letter&& letter) {
-  if (static_cast<LaneClass>(letter.lane_class) == LaneClass::mail) {
-    auto at = std::ranges::find(books_.sent, letter.to, &Books::Numbering::to);
-    if (at == books_.sent.end()) {
-      const std::uint64_t first = own_start() == nullptr ? 0 : own_start()->child << number_bits_per_child;
-      at = books_.sent.insert(books_.sent.end(), {letter.to, first});
-    }
-    letter.sequence = envelope::sequence(envelope::kind_of(letter.sequence), ++at->last);
-  }
-  books_.outbox.push_back(std::move(letter));
-  return {};
-}
-
-/// Copies committed letters to their lanes, in order. False: one waits for room, and the bell will ring.
-bool ActorLoop::deliver_outbox() {
-  if (books_.outbox.empty()) return true;
-  std::size_t done = 0;
-  for (; done < books_.outbox.size(); ++done) {
-    const auto delivery = endpoint_.try_deliver(books_.outbox[done]);
-    if (delivery == Endpoint::Delivery::no_room) break;
-    if (delivery == Endpoint::Delivery::impossible)
-      quarantine(books_.outbox[done], ErrorKind::invalid, "it does not fit into its receiver's mailbox");
-  }
-  if (done != 0) letter_deadline_ = never;
-  books_.outbox.erase(books_.outbox.begin(), books_.outbox.begin() + static_cast<std::ptrdiff_t>(done));
-  return books_.outbox.empty();
-}
-
-/// A letter that cannot arrive goes where it can be looked at. A late reply is missed by nobody.
-void ActorLoop::quarantine(const Letter& letter, ErrorKind cause, std::string_view text) {
-  if (static_cast<LaneClass>(letter.lane_class) == LaneClass::reply) return;
-  const control::Quarantine what{.from = endpoint_.link().attached().role,
-                                 .type = letter.type,
-                                 .sequence = letter.sequence,
-                                 .cause = cause,
-                                 .text = text};
-  put_aside(what, std::as_bytes(std::span{letter.bytes}));
 }
 
 /// Marks of senders that number nothing mean something only while they have a lane here.
@@ -220,7 +159,7 @@ void ActorLoop::handle(Endpoint::InLane& lane) {
     show(lane::Activity::working, frame->info.type);
     if (!is_duplicate(lane, *frame)) dispatch(lane, *frame);
     finish(lane, *frame);
-    if (!deliver_outbox() || endpoint_.has_news()) break;
+    if (!outbox_.deliver() || endpoint_.has_news()) break;
   }
   lane.reader->settle();
 }
@@ -288,18 +227,8 @@ void ActorLoop::set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind 
                                  .attempts = attempts,
                                  .cause = cause,
                                  .text = text};
-  put_aside(what, frame.payload);
+  endpoint_.set_aside(what, frame.payload);
   reply_error(take_question(), cause, text);
-}
-
-void ActorLoop::put_aside(control::Quarantine what, std::span<const std::byte> payload) {
-  what.bytes = static_cast<std::uint32_t>(payload.size());
-  auto file = create_memory("troupe-quarantine", std::max<std::size_t>(payload.size(), 1));
-  const bool whole = file && ::pwrite(file->get(), payload.data(), payload.size(), 0) ==
-                                 static_cast<ssize_t>(payload.size());
-  const int fd = whole ? file->get() : -1;
-  [[maybe_unused]] const auto told =
-      endpoint_.link().tell(what, whole ? std::span<const int>{&fd, 1} : std::span<const int>{});
 }
 
 // ---- replies ------------------------------------------------------------------------------------------
@@ -360,8 +289,7 @@ void Self::commit() {
   if (loop_->kept_) {
     loop_->write_down().value();
     if (loop_->lane_in_hand_ != nullptr) loop_->lane_in_hand_->reader->forgive_attempts();
-    [[maybe_unused]] const bool delivered =
-        loop_->deliver_outbox();  // the rest goes with the end of the handler
+    [[maybe_unused]] const bool delivered = loop_->outbox_.deliver();  // the rest when there is room
   }
   progress();
 }

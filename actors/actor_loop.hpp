@@ -3,7 +3,7 @@
 // Internal. Takes a message, handles it, acknowledges it; for ever.
 
 #include <deque>
-#include <troupe/actors/endpoint.hpp>
+#include <troupe/actors/outbox.hpp>
 #include <troupe/actors/reply.hpp>
 #include <troupe/actors/self.hpp>
 #include <troupe/transport/kept_file.hpp>
@@ -37,13 +37,8 @@ struct Books {
     std::uint64_t offset = 0;  ///< everything before it on that lane has been consumed
     std::uint64_t number = 0;  ///< of the last numbered message from that role
   };
-  struct Numbering {
-    RoleId to = 0;
-    std::uint64_t last = 0;
-  };
   std::vector<Mark> consumed{};
-  std::vector<Numbering> sent{};
-  std::vector<Letter> outbox{};
+  SentMail sent{};
 };
 
 /// The life of an actor process. One thread.
@@ -79,14 +74,8 @@ class ActorLoop {
   void set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind cause, std::uint32_t attempts,
                  std::string_view text);
   Result<void> write_down();
-  Result<void> keep(Letter&& letter);
-  [[nodiscard]] bool deliver_outbox();
   void post_reply(const Asker& to, std::uint32_t outcome, const Payload& value);
   void rest();
-  void wait_for_room();
-  [[nodiscard]] bool outbox_is_heavy() const noexcept;
-  void quarantine(const Letter& letter, ErrorKind cause, std::string_view text);
-  void put_aside(control::Quarantine what, std::span<const std::byte> payload);
   void prune_marks();
   Books::Mark& mark_of(RoleId from);
   void show(lane::Activity activity, std::uint64_t type) noexcept;
@@ -97,12 +86,12 @@ class ActorLoop {
   Self self_{*this};
   std::optional<KeptFile> kept_{};
   Books books_{};
+  Outbox outbox_{endpoint_, books_.sent};
   std::vector<std::byte> buffer_{};
   std::uint32_t attempt_ = 0;
   std::uint32_t attempts_max_ = 0;
   Endpoint::InLane* lane_in_hand_ = nullptr;
   Asker asker_{};
-  TimePoint letter_deadline_ = never;  ///< of the letter at the front of a heavy outbox
   bool ending_ = false;
   std::string failure_{};
 };

@@ -3,8 +3,10 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <troupe/actors/outbox.hpp>
 #include <troupe/runtime/log.hpp>
 #include <troupe/transport/doorbell.hpp>
 
@@ -116,11 +118,6 @@ void Endpoint::set_resume_points(std::map<std::uint64_t, std::uint64_t> offset_b
         lane->reader->resume_at(at->second);
 }
 
-void Endpoint::capture(Capture to, void* context) noexcept {
-  capture_ = to;
-  capture_context_ = context;
-}
-
 // ---- news from the keeper ---------------------------------------------------------------------------
 
 /// A change that cannot be learnt now (no descriptors, no memory) is offered again: nothing the keeper says
@@ -218,6 +215,16 @@ void Endpoint::give_up(InLane& lane) {
 void Endpoint::discard_late_replies() {
   std::optional<ReplyBytes> nobody_waits;
   take_replies(0, nobody_waits);
+}
+
+void Endpoint::set_aside(control::Quarantine what, std::span<const std::byte> payload) {
+  what.bytes = static_cast<std::uint32_t>(payload.size());
+  auto file = create_memory("troupe-quarantine", std::max<std::size_t>(payload.size(), 1));
+  const bool whole = file && ::pwrite(file->get(), payload.data(), payload.size(), 0) ==
+                                 static_cast<ssize_t>(payload.size());
+  const int fd = whole ? file->get() : -1;
+  [[maybe_unused]] const auto told =
+      link_->tell(what, whole ? std::span<const int>{&fd, 1} : std::span<const int>{});
 }
 
 KeeperLink::Woken Endpoint::wait_bell(TimePoint deadline) {
@@ -416,31 +423,32 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
   }
 }
 
+Result<std::uint64_t> Endpoint::write_letter(const Address& to, const FrameInfo& info,
+                                             std::span<const std::byte> prefix, const Payload& payload) {
+  const std::size_t size = prefix.size() + payload.size(payload.value);
+  if (auto fits = check_size(size); !fits) return failure(std::move(fits));  // later, nobody could be told
+  Letter letter{to.to, static_cast<std::uint32_t>(to.lane_class), info.type, info.sequence,
+                std::vector<std::uint8_t>(size)};
+  const auto bytes = std::as_writable_bytes(std::span{letter.bytes});
+  std::ranges::copy(prefix, bytes.begin());
+  if (auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size())); !encoded)
+    return failure(std::move(encoded));
+  outbox_->keep(std::move(letter));
+  return 0;
+}
+
 Result<std::uint64_t> Endpoint::post(const Address& to, const FrameInfo& info,
                                      std::span<const std::byte> prefix, const Payload& payload,
                                      Duration within) {
   if (auto allowed = check_thread(); !allowed) return failure(std::move(allowed));
   const std::lock_guard lock{using_};
-  if (capture_ != nullptr && to.to != 0) {
-    const std::size_t size = prefix.size() + payload.size(payload.value);
-    if (auto fits = check_size(size); !fits) return failure(std::move(fits));  // later, nobody could be told
-    Letter letter{to.to, static_cast<std::uint32_t>(to.lane_class), info.type, info.sequence,
-                  std::vector<std::uint8_t>(size)};
-    const auto bytes = std::as_writable_bytes(std::span{letter.bytes});
-    std::ranges::copy(prefix, bytes.begin());
-    if (auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size())); !encoded)
-      return failure(std::move(encoded));
-    auto kept = capture_(capture_context_, std::move(letter));
-    if (!kept) return failure(std::move(kept));
-    return 0;
-  }
+  if (outbox_ != nullptr && to.to != 0) return write_letter(to, info, prefix, payload);
   return post_locked(to, info, prefix, payload, within);
 }
 
-Endpoint::Delivery Endpoint::try_deliver(const Letter& letter) {
+Endpoint::Delivery Endpoint::try_deliver(const Address& to, const FrameInfo& info,
+                                         std::span<const std::byte> bytes) {
   const std::lock_guard lock{using_};
-  const Address to{letter.to, static_cast<LaneClass>(letter.lane_class)};
-  const std::span<const std::byte> bytes = std::as_bytes(std::span{letter.bytes});
   const std::size_t wanted = std::max<std::size_t>(bytes.size(), 1);
   const bool waits = to.lane_class == LaneClass::mail;  // a reply never does
   catch_up();
@@ -469,7 +477,7 @@ Endpoint::Delivery Endpoint::try_deliver(const Letter& letter) {
   }
   if (!room) return Delivery::impossible;
   std::ranges::copy(bytes, room->begin());
-  writer->publish({letter.type, letter.sequence}, bytes.size());
+  writer->publish(info, bytes.size());
   catch_up();
   return Delivery::delivered;
 }
@@ -517,6 +525,9 @@ Error Endpoint::down(const OutLane& lane, std::uint64_t offset) {
 Result<Endpoint::ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const Payload& payload,
                                            TimePoint deadline) {
   if (auto allowed = check_thread(); !allowed) return failure(std::move(allowed));
+  const ShownActivity waiting{file_.page().progress, lane::Activity::parked};
+  if (outbox_ != nullptr)
+    if (auto delivered = outbox_->deliver_to(to, deadline); !delivered) return failure(std::move(delivered));
   const std::lock_guard lock{using_};
   std::optional<ReplyBytes> found;
   const std::uint64_t token = next_token_++ | std::uint64_t{link_->attached().incarnation} << 40U;
@@ -529,7 +540,6 @@ Result<Endpoint::ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const 
     return failure(std::move(offset));
   }
   const OutLane& lane = out_.at({to, LaneClass::mail});
-  const ShownActivity waiting{file_.page().progress, lane::Activity::parked};
   for (;;) {
     catch_up();
     take_replies(token, found);

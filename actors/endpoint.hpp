@@ -38,17 +38,11 @@ struct Payload {
 struct Address {
   RoleId to = 0;
   control::LaneClass lane_class = control::LaneClass::mail;
+
+  friend bool operator==(const Address&, const Address&) = default;
 };
 
-/// A message in an outbox: sent in effect when the state it belongs to is committed, copied to its lane after
-/// that.
-struct Letter {
-  RoleId to = 0;
-  std::uint32_t lane_class = 0;
-  std::uint64_t type = 0;
-  std::uint64_t sequence = 0;
-  std::vector<std::uint8_t> bytes{};
-};
+class Outbox;
 
 /// One process's lanes, in and out.
 ///
@@ -70,14 +64,14 @@ class Endpoint {
     std::uint32_t outcome = 0;
     std::vector<std::byte> bytes{};
   };
-  /// Posts a question and waits for its reply, over restarts of the receiver. Errors beyond post's:
+  /// Posts a question, behind all that is in the outbox for its receiver, and waits for the reply, over
+  /// restarts of the receiver. Errors beyond post's:
   /// `timed_out`, and `down` when the role has ended; the text says whether its handler had begun.
   [[nodiscard]] Result<ReplyBytes> ask(RoleId to, std::uint64_t type, const Payload& payload,
                                        TimePoint deadline);
 
-  /// While set, mail goes there instead of to the lanes.
-  using Capture = Result<void> (*)(void* context, Letter&& letter);
-  void capture(Capture to, void* context) noexcept;
+  /// From now on mail and replies go there instead of to the lanes: the outbox of an actor that keeps state.
+  void use(Outbox& outbox) noexcept { outbox_ = &outbox; }
   /// Of a send that names no time of its own.
   [[nodiscard]] Duration default_patience() const noexcept { return patience_; }
   void set_default_patience(Duration patience) noexcept { patience_ = patience; }
@@ -113,12 +107,15 @@ class Endpoint {
     no_room,     ///< the bell will ring, or sleep_for_room() ends, when it is worth another try
     impossible,  ///< it can never arrive: larger than the receiver's mailbox
   };
-  /// Copies a letter to its lane if there is room now.
-  [[nodiscard]] Delivery try_deliver(const Letter& letter);
+  /// Copies a message from the outbox to its lane if there is room now.
+  [[nodiscard]] Delivery try_deliver(const Address& to, const FrameInfo& info,
+                                     std::span<const std::byte> bytes);
   /// Replies that came after their ask had ended.
   void discard_late_replies();
   /// Tells the keeper that this lane's frames break the format: it is no mail any more.
   void give_up(InLane& lane);
+  /// Hands a message to the keeper's quarantine.
+  void set_aside(control::Quarantine what, std::span<const std::byte> payload);
   /// From now on only the calling thread sends and asks: the actor loop's. Others are `refused`.
   void claim() noexcept { owner_ = std::this_thread::get_id(); }
   /// Where the last incarnation had got to, lane by lane; before anything is taken.
@@ -156,6 +153,8 @@ class Endpoint {
   Result<std::uint64_t> post_locked(const Address& to, const FrameInfo& info,
                                     std::span<const std::byte> prefix, const Payload& payload,
                                     Duration within);
+  Result<std::uint64_t> write_letter(const Address& to, const FrameInfo& info,
+                                     std::span<const std::byte> prefix, const Payload& payload);
   template <class Predicate>
   [[nodiscard]] bool spin_until(Predicate something);
   Result<void> wait_for_room(OutLane& lane, std::size_t bytes, TimePoint deadline);
@@ -173,8 +172,7 @@ class Endpoint {
       never;  ///< something could not be taken from the keeper, or a lane not be made: try again then
   bool stop_ = false;
   Duration patience_ = std::chrono::seconds{5};
-  Capture capture_ = nullptr;
-  void* capture_context_ = nullptr;
+  Outbox* outbox_ = nullptr;
   std::unordered_map<Key, OutLane, KeyHash> out_{};
   Key last_key_{};
   OutLane* last_lane_ = nullptr;

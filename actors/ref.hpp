@@ -38,8 +38,9 @@ namespace detail {
 /// In a program any thread may use it; the threads take turns, and an ask holds its turn until it ends. In an
 /// actor only the thread that runs the handlers may.
 ///
-/// From a handler of an actor that keeps state, mail leaves when the handler's state is committed; a question
-/// goes out at once, so before what the handler sent earlier.
+/// From a handler of an actor that keeps state, mail leaves when the handler's state is committed. A question
+/// goes out at once: behind everything committed, before what this handler has sent since; Self::commit()
+/// puts that in front.
 template <class A>
 class Ref {
  public:

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <future>
 #include <map>
 #include <random>
 #include <thread>
@@ -36,6 +37,10 @@ struct Totals {
 };
 struct Total {
   using reply = Totals;
+  std::string inbox{};  ///< if any, hears of it before it is handed on
+};
+struct Handed {
+  using reply = std::uint64_t;
 };
 struct Grow {
   std::uint64_t bytes = 0;
@@ -63,7 +68,7 @@ struct Counter {
 
 /// Hands on what it gets; keeps how much that was.
 struct Relay {
-  using accepts = messages<Add, Total>;
+  using accepts = messages<Add, Total, Handed>;
   struct Kept {
     std::uint64_t count = 0;
   } kept{};
@@ -71,8 +76,12 @@ struct Relay {
     ++kept.count;
     self.ref<Counter>("counter").send(message);
   }
+  std::uint64_t on(const Handed&) { return kept.count; }
   /// Behind everything that it has handed on.
-  Result<Totals> on(const Total&, Self& self) { return self.ref<Counter>("counter").ask(Total{}, patience); }
+  Result<Totals> on(const Total& question, Self& self) {
+    if (!question.inbox.empty()) test::say(question.inbox, "asking");
+    return self.ref<Counter>("counter").ask(Total{}, patience);
+  }
 };
 
 class KeptStateTest : public test::LeavesNothing {
@@ -139,6 +148,27 @@ TEST_F(KeptStateTest, AHundredKillsInAStreamOfTwentyThousandLoseNothingAndCountN
   EXPECT_GT(totals.duplicates, 0U) << "no kill has hit the moments that matter";
   RecordProperty("duplicates_dropped", static_cast<int>(totals.duplicates));
   EXPECT_EQ(test::deaths(node).size(), std::size_t{kills});
+}
+
+TEST_F(KeptStateTest, AnAskComesBehindWhatEarlierHandlersHaveSentEvenIfThatHadNoRoom) {
+  constexpr std::uint64_t messages = 1000;  // far more than the mailbox takes
+  node.spawn<Counter>("counter", {.mailbox_bytes_max = lane::capacity_min}).value();
+  const auto relay = node.spawn<Relay>("relay", {.state_bytes_max = 1024 * 1024}).value();
+  node.signal("counter", SIGSTOP).value();
+  for (std::uint64_t i = 1; i <= messages; ++i) ASSERT_EQ(relay.send(Add{i}, {patience}), Sent::queued);
+  auto totals = std::async(std::launch::async, [&] { return relay.ask(Total{inbox.path()}, patience); });
+  ASSERT_EQ(inbox.next(), "asking");
+  node.signal("counter", SIGCONT).value();
+  EXPECT_EQ(totals.get().value().count, messages);
+}
+
+TEST_F(KeptStateTest, ALetterWithoutRoomHoldsUpNobodyElses) {
+  node.spawn<Counter>("counter", {.mailbox_bytes_max = lane::capacity_min}).value();
+  node.signal("counter", SIGSTOP).value();
+  const auto relay = node.spawn<Relay>("relay", {.state_bytes_max = 1024 * 1024}).value();
+  for (std::uint64_t i = 1; i <= 1000; ++i) ASSERT_EQ(relay.send(Add{i}, {patience}), Sent::queued);
+  EXPECT_EQ(relay.ask(Handed{}, patience).value(), 1000U);  // its answer is a letter too
+  node.signal("counter", SIGCONT).value();
 }
 
 // ---- sends of a handler that does not end
