@@ -48,12 +48,13 @@ int ActorLoop::run() {
   behavior_.start(self_);
   if (kept_) write_down().value();
   [[maybe_unused]] const auto ready = endpoint_.link().tell(control::Ready{});
+  endpoint_.catch_up();
   while (!ending_ && !endpoint_.stop_requested()) {
     const bool delivered = outbox_.deliver();
     show(delivered ? lane::Activity::idle : lane::Activity::parked, 0);
     if (!delivered && outbox_.is_heavy(endpoint_.link().attached().kept_bytes))
       outbox_.wait_for_room();
-    else if (Endpoint::InLane* const lane = endpoint_.next_mail())
+    else if (LanesIn::Lane* const lane = endpoint_.lanes_in().next_mail())
       handle(*lane);
     else
       rest();
@@ -101,7 +102,7 @@ Result<void> ActorLoop::restore() {
   outbox_.committed();
   std::map<std::uint64_t, std::uint64_t> resume;
   for (const Books::Mark& mark : books_.consumed) resume[mark.lane] = mark.offset;
-  endpoint_.set_resume_points(std::move(resume));
+  endpoint_.lanes_in().set_resume_points(std::move(resume));
   return {};
 }
 
@@ -123,8 +124,9 @@ Result<void> ActorLoop::write_down() {
 void ActorLoop::prune_marks() {
   constexpr std::size_t kept_anyway = 64;
   if (books_.consumed.size() < kept_anyway) return;
-  std::erase_if(books_.consumed,
-                [&](const Books::Mark& mark) { return mark.number == 0 && !endpoint_.hears(mark.from); });
+  std::erase_if(books_.consumed, [&](const Books::Mark& mark) {
+    return mark.number == 0 && !endpoint_.lanes_in().hears(mark.from);
+  });
 }
 
 Books::Mark& ActorLoop::mark_of(RoleId from) {
@@ -147,13 +149,13 @@ void ActorLoop::step() noexcept {
   steps.store(steps.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
-void ActorLoop::handle(Endpoint::InLane& lane) {
+void ActorLoop::handle(LanesIn::Lane& lane) {
   constexpr int burst = 32;  // of one sender, before the next has its turn
   for (int i = 0; i < burst && !ending_ && lane.reader->pending(); ++i) {
     auto frame = lane.reader->peek(buffer_);
     if (!frame) {
       log(LogLevel::error, "a sender's lane is given up: " + frame.error().text);
-      endpoint_.give_up(lane);
+      endpoint_.lanes_in().give_up(lane);
       return;
     }
     show(lane::Activity::working, frame->info.type);
@@ -166,7 +168,7 @@ void ActorLoop::handle(Endpoint::InLane& lane) {
 
 /// A numbered message that was consumed already: its sender's last incarnation sent it, and so did the
 /// present one.
-bool ActorLoop::is_duplicate(Endpoint::InLane& lane, const Frame& frame) {
+bool ActorLoop::is_duplicate(LanesIn::Lane& lane, const Frame& frame) {
   const std::uint64_t number = envelope::number_of(frame.info.sequence);
   if (number == 0 || number > mark_of(lane.from).number) return false;
   lane::Word& duplicates = endpoint_.reader_file().page().progress.duplicates;
@@ -174,7 +176,7 @@ bool ActorLoop::is_duplicate(Endpoint::InLane& lane, const Frame& frame) {
   return true;
 }
 
-void ActorLoop::dispatch(Endpoint::InLane& lane, const Frame& frame) {
+void ActorLoop::dispatch(LanesIn::Lane& lane, const Frame& frame) {
   attempt_ = lane.reader->begin_attempt();
   lane_in_hand_ = &lane;
   asker_ = {};
@@ -203,7 +205,7 @@ void ActorLoop::dispatch(Endpoint::InLane& lane, const Frame& frame) {
 
 /// Commit, then acknowledge: a kill between the two is seen by the next incarnation, which resumes behind the
 /// frame.
-void ActorLoop::finish(Endpoint::InLane& lane, const Frame& frame) {
+void ActorLoop::finish(LanesIn::Lane& lane, const Frame& frame) {
   Books::Mark& mark = mark_of(lane.from);
   mark.lane = lane.reader->spec().id;
   mark.offset = frame.offset + lane::frame_bytes(frame.payload.size());
@@ -218,7 +220,7 @@ void ActorLoop::finish(Endpoint::InLane& lane, const Frame& frame) {
 }
 
 /// The message goes to the keeper's quarantine with its cause; whoever asked is told.
-void ActorLoop::set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind cause, std::uint32_t attempts,
+void ActorLoop::set_aside(LanesIn::Lane& lane, const Frame& frame, ErrorKind cause, std::uint32_t attempts,
                           std::string_view text) {
   log(LogLevel::warning, "set aside: " + std::string{to_string(cause)} + ", " + std::string{text});
   const control::Quarantine what{.from = lane.from,

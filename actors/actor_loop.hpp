@@ -67,11 +67,11 @@ class ActorLoop {
  private:
   friend class troupe::Self;
   Result<void> restore();
-  void handle(Endpoint::InLane& lane);
-  void dispatch(Endpoint::InLane& lane, const Frame& frame);
-  bool is_duplicate(Endpoint::InLane& lane, const Frame& frame);
-  void finish(Endpoint::InLane& lane, const Frame& frame);
-  void set_aside(Endpoint::InLane& lane, const Frame& frame, ErrorKind cause, std::uint32_t attempts,
+  void handle(LanesIn::Lane& lane);
+  void dispatch(LanesIn::Lane& lane, const Frame& frame);
+  bool is_duplicate(LanesIn::Lane& lane, const Frame& frame);
+  void finish(LanesIn::Lane& lane, const Frame& frame);
+  void set_aside(LanesIn::Lane& lane, const Frame& frame, ErrorKind cause, std::uint32_t attempts,
                  std::string_view text);
   Result<void> write_down();
   void post_reply(const Asker& to, std::uint32_t outcome, const Payload& value);
@@ -90,7 +90,7 @@ class ActorLoop {
   std::vector<std::byte> buffer_{};
   std::uint32_t attempt_ = 0;
   std::uint32_t attempts_max_ = 0;
-  Endpoint::InLane* lane_in_hand_ = nullptr;
+  LanesIn::Lane* lane_in_hand_ = nullptr;
   Asker asker_{};
   bool ending_ = false;
   std::string failure_{};

@@ -16,8 +16,6 @@ namespace {
 using namespace std::chrono_literals;
 using control::LaneClass;
 
-constexpr std::uint64_t busy_capacity_max =
-    128 * 1024;                  ///< a lane that is often full grows up to here; only large frames need more
 constexpr auto spin_for = 20us;  ///< what waking a sleeper on another core takes (docs/benchmarks.md)
 constexpr auto no_spin_after_switch = 100ms;
 constexpr auto retry_after = 20ms;  ///< where a limit stands in the way, whose end nobody announces
@@ -31,10 +29,6 @@ struct Endpoints {
 Endpoints& endpoints() {
   static Endpoints instance;
   return instance;
-}
-
-Error role_has_ended(const ExitReason& reason) {
-  return {ErrorKind::closed, 0, "send: the receiver has ended (" + to_string(reason) + ")"};
 }
 
 Result<void> check_size(std::size_t bytes) {
@@ -110,14 +104,6 @@ Result<Endpoint*> Endpoint::of_process() {
   return all.endpoint.get();
 }
 
-void Endpoint::set_resume_points(std::map<std::uint64_t, std::uint64_t> offset_by_lane) {
-  resume_ = std::move(offset_by_lane);
-  for (auto& [key, chain] : in_)
-    for (const auto& lane : chain)
-      if (const auto at = resume_.find(lane->reader->spec().id); at != resume_.end())
-        lane->reader->resume_at(at->second);
-}
-
 // ---- news from the keeper ---------------------------------------------------------------------------
 
 /// A change that cannot be learnt now (no descriptors, no memory) is offered again: nothing the keeper says
@@ -137,7 +123,7 @@ void Endpoint::catch_up() {
       retry_at_ = deadline_in(retry_after);
       return;
     }
-    std::erase_if(in_, [](const auto& one) { return one.second.empty(); });
+    in_.forget_empty_chains();
   }
 }
 
@@ -146,75 +132,17 @@ Result<void> Endpoint::learn(control::Change change, std::vector<OwnedFd> descri
   switch (change.kind) {
     case ChangeKind::none: return {};
     case ChangeKind::stop: stop_ = true; return {};
-    case ChangeKind::lane_added: return learn_lane(change, std::move(descriptors));
-    case ChangeKind::lane_final:
-      for (auto& [key, chain] : in_)
-        for (const auto& lane : chain)
-          if (lane->reader && lane->reader->spec().id == change.lane.id) lane->final = true;
-      return {};
-    case ChangeKind::reader_changed: {
-      const auto at = out_.find({change.peer, change.lane_class});
-      const bool mine =
-          at != out_.end() && at->second.writer && at->second.writer->spec().id == change.lane.id;
-      if (!mine) return {};
-      if (descriptors.size() != 1) return failure(ErrorKind::exhausted, "a reader's file has not arrived");
-      auto view = ReaderView::create(descriptors.front().get(), change.slots);
-      if (!view) return failure(std::move(view));
-      at->second.writer->attach_reader(std::make_shared<const ReaderView>(std::move(*view)),
-                                       at->second.bell.get());
-      return {};
-    }
-    case ChangeKind::role_ended: {
-      OutLane& lane = out_[{change.peer, change.lane_class}];
-      lane.ended = true;
-      lane.reason = change.reason.value();
-      if (lane.writer) {
-        lane.last_head = lane.writer->head();
-        lane.last_attempt = lane.writer->attempt();
-      }
-      lane.writer.reset();
-      lane.bell.reset();
-      return {};
-    }
+    case ChangeKind::lane_added: return in_.add(change, std::move(descriptors));
+    case ChangeKind::lane_final: in_.set_final(change.lane.id); return {};
+    case ChangeKind::reader_changed: return out_.set_reader(change, std::move(descriptors));
+    case ChangeKind::role_ended: out_.set_ended(change); return {};
   }
   std::abort();
 }
 
-Result<void> Endpoint::learn_lane(const control::Change& change, std::vector<OwnedFd> descriptors) {
-  if (descriptors.size() != 2 || change.lane.slot >= link_->attached().slots)
-    return failure(ErrorKind::exhausted, "a lane's file has not arrived");
-  auto lane = std::make_unique<InLane>();
-  lane->from = change.peer;
-  lane->lane_class = change.lane_class;
-  lane->epoch = change.epoch;
-  lane->final = change.final;
-  lane->sender_bell = std::move(descriptors[1]);
-  auto reader = LaneReader::create(descriptors[0].get(), change.lane, file_.slot(change.lane.slot),
-                                   lane->sender_bell.get());
-  if (!reader && (reader.error().kind == ErrorKind::malformed || reader.error().kind == ErrorKind::refused)) {
-    log(LogLevel::error, "a sender's lane is given up: " + reader.error().text);
-    return link_->tell(control::Broken{.lane = change.lane.id});
-  }
-  if (!reader) return failure(std::move(reader));
-  if (const auto at = resume_.find(change.lane.id); at != resume_.end()) reader->resume_at(at->second);
-  lane->reader = std::move(*reader);
-  const Key key{lane->from, lane->lane_class};
-  auto chain = std::ranges::find(in_, key, [](const auto& one) { return one.first; });
-  if (chain == in_.end()) chain = in_.emplace(in_.end(), key, std::vector<std::unique_ptr<InLane>>{});
-  const auto behind =
-      std::ranges::find_if(chain->second, [&](const auto& other) { return other->epoch > lane->epoch; });
-  chain->second.insert(behind, std::move(lane));
-  return {};
-}
-
-void Endpoint::give_up(InLane& lane) {
-  lane.broken = true;
-  [[maybe_unused]] const auto told = link_->tell(control::Broken{.lane = lane.reader->spec().id});
-}
-
 void Endpoint::discard_late_replies() {
   std::optional<ReplyBytes> nobody_waits;
-  take_replies(0, nobody_waits);
+  in_.take_replies(0, nobody_waits);
 }
 
 void Endpoint::set_aside(control::Quarantine what, std::span<const std::byte> payload) {
@@ -241,36 +169,6 @@ Result<void> Endpoint::check_thread() const {
 
 // ---- taking ---------------------------------------------------------------------------------------------
 
-/// Gives back the lanes at the front that are empty and stay so: then the next epoch's frames are next in
-/// order.
-void Endpoint::drop_drained(std::vector<std::unique_ptr<InLane>>& chain) {
-  while (!chain.empty() && chain.front()->final &&
-         (chain.front()->broken || !chain.front()->reader->pending())) {
-    const std::uint64_t id = chain.front()->reader->spec().id;
-    chain.front()->reader->settle();
-    chain.erase(chain.begin());
-    [[maybe_unused]] const auto told = link_->tell(control::Drained{.lane = id});
-  }
-}
-
-Endpoint::InLane* Endpoint::next_mail() {
-  catch_up();
-  for (std::size_t i = 0; i < in_.size(); ++i) {
-    auto& [key, chain] = in_[(turn_ + i) % in_.size()];
-    if (key.second != LaneClass::mail || chain.empty()) continue;
-    if (chain.front()->final) drop_drained(chain);
-    if (chain.empty() || chain.front()->broken || !chain.front()->reader->pending()) continue;
-    turn_ = (turn_ + i + 1) % in_.size();
-    return chain.front().get();
-  }
-  return nullptr;
-}
-
-bool Endpoint::hears(RoleId role) const noexcept {
-  return std::ranges::any_of(in_,
-                             [&](const auto& one) { return one.first.first == role && !one.second.empty(); });
-}
-
 void Endpoint::sleep_for_room(TimePoint deadline) {
   if (!has_news()) [[maybe_unused]]
     const auto woken = wait_bell(deadline);
@@ -294,13 +192,7 @@ bool Endpoint::spin_until(Predicate something) {
 }
 
 void Endpoint::sleep(TimePoint deadline) {
-  const auto something = [&] {
-    if (has_news()) return true;
-    return std::ranges::any_of(in_, [](const auto& one) {
-      return one.first.second == LaneClass::mail && !one.second.empty() && !one.second.front()->broken &&
-             (one.second.front()->reader->pending() || one.second.front()->final);
-    });
-  };
+  const auto something = [&] { return has_news() || in_.has_mail(); };
   if (spin_until(something)) return;
   file_.announce_sleep();
   if (!something()) [[maybe_unused]]
@@ -310,54 +202,8 @@ void Endpoint::sleep(TimePoint deadline) {
 
 // ---- sending ----------------------------------------------------------------------------------------------
 
-Result<void> Endpoint::connect(const Address& to, OutLane& lane, std::size_t bytes) {
-  const control::Connect request{.lane_class = to.lane_class,
-                                 .to = to.to,
-                                 .payload_bytes = bytes,
-                                 .replaces = lane.writer ? lane.writer->spec().id : 0};
-  auto answer = link_->ask<control::Connection>(request);
-  if (!answer) return failure(std::move(answer));
-  const control::Connection& made = answer->record;
-  switch (made.outcome) {
-    case control::ConnectOutcome::made: break;
-    case control::ConnectOutcome::later:
-      return failure(ErrorKind::full, std::string{made.reason.detail.view()});
-    case control::ConnectOutcome::exhausted:
-      return failure(ErrorKind::exhausted, std::string{made.reason.detail.view()});
-    case control::ConnectOutcome::closed: return tl::unexpected<Error>{role_has_ended(made.reason.value())};
-  }
-  if (answer->descriptors.size() < 2)
-    return failure(ErrorKind::malformed, "connect: an answer without its descriptors");
-  auto writer = LaneWriter::create(answer->descriptors[0].get(), made.lane);
-  if (!writer) return failure(std::move(writer));
-  OwnedFd bell = std::move(answer->descriptors[1]);
-  if (answer->descriptors.size() == 3) {
-    auto view = ReaderView::create(answer->descriptors[2].get(), made.slots);
-    if (!view) return failure(std::move(view));
-    writer->attach_reader(std::make_shared<const ReaderView>(std::move(*view)), bell.get());
-  }
-  if (auto told = link_->tell(control::Connected{.lane = made.lane.id}); !told) return told;
-  lane.bell = std::move(bell);
-  lane.writer = std::move(*writer);  // until now the old one was in use; from now on it gets no more frames
-  return {};
-}
-
-/// The lane to a role, made at first contact; nothing is waited for.
-Result<Endpoint::OutLane*> Endpoint::out_lane(const Address& to, std::size_t bytes) {
-  const Key key{to.to, to.lane_class};
-  if (last_lane_ == nullptr || last_key_ != key) {
-    last_lane_ = &out_[key];
-    last_key_ = key;
-  }
-  OutLane& lane = *last_lane_;
-  lane.ended = false;  // ask the keeper again: the role may have been added anew
-  if (!lane.writer || lane.writer->payload_bytes_max() < bytes)
-    if (auto connected = connect(to, lane, bytes); !connected) return failure(std::move(connected));
-  return &lane;
-}
-
 /// Sleeps until there may be room, or the keeper has news, or the deadline has passed (`full`).
-Result<void> Endpoint::wait_for_room(OutLane& lane, std::size_t bytes, TimePoint deadline) {
+Result<void> Endpoint::wait_for_room(LanesOut::Lane& lane, std::size_t bytes, TimePoint deadline) {
   if (lane.writer) {
     lane.writer->announce_wait();
     auto room = lane.writer->reserve(bytes);
@@ -378,16 +224,13 @@ Result<std::span<std::byte>> Endpoint::room_for(const Address& to, std::size_t b
   const ShownActivity waiting{file_.page().progress, lane::Activity::parked};
   for (;;) {
     catch_up();
-    auto lane = out_lane(to, bytes);
+    auto lane = out_.open(to, bytes);
     if (!lane && lane.error().kind != ErrorKind::full) return failure(std::move(lane));
-    OutLane& current = *last_lane_;
     if (lane) {
-      auto room = current.writer->reserve(bytes);
+      auto room = out_.reserve(to, **lane, bytes);
       if (!room || !room->empty()) return room;
-      const bool may_grow = current.writer->spec().capacity < busy_capacity_max;
-      if (may_grow && connect(to, current, current.writer->payload_bytes_max() + 1)) continue;
     }
-    if (auto waited = wait_for_room(current, bytes, deadline); !waited) return failure(std::move(waited));
+    if (auto waited = wait_for_room(out_.last(), bytes, deadline); !waited) return failure(std::move(waited));
   }
 }
 
@@ -396,7 +239,7 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
                                             Duration within) {
   if (to.to == 0) return failure(ErrorKind::closed, "send: an empty Ref names nobody");
   catch_up();
-  auto lane = out_lane(to, prefix.size());
+  auto lane = out_.open(to, prefix.size());
   if (!lane && lane.error().kind != ErrorKind::full) return failure(std::move(lane));
   Result<std::span<std::byte>> room{};
   if (lane) room = (*lane)->writer->reserve(prefix.size() + 1);
@@ -406,7 +249,7 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
       auto encoded = payload.encode(payload.value, room->subspan(prefix.size()));
       if (encoded) {
         std::ranges::copy(prefix, room->begin());
-        const std::uint64_t offset = last_lane_->writer->publish(info, prefix.size() + *encoded);
+        const std::uint64_t offset = out_.last().writer->publish(info, prefix.size() + *encoded);
         // The mirror image of a reader's sleep: publish, then look. A new incarnation that scanned before
         // this frame was published has moved our notice word before it scanned; learning of it rings its
         // bell.
@@ -452,7 +295,7 @@ Endpoint::Delivery Endpoint::try_deliver(const Address& to, const FrameInfo& inf
   const std::size_t wanted = std::max<std::size_t>(bytes.size(), 1);
   const bool waits = to.lane_class == LaneClass::mail;  // a reply never does
   catch_up();
-  auto lane = out_lane(to, wanted);
+  auto lane = out_.open(to, wanted);
   if (!lane) {
     const ErrorKind kind = lane.error().kind;
     if (kind == ErrorKind::closed || kind == ErrorKind::down) return Delivery::delivered;
@@ -461,21 +304,16 @@ Endpoint::Delivery Endpoint::try_deliver(const Address& to, const FrameInfo& inf
       retry_at_ = std::min(retry_at_, deadline_in(retry_after));  // a limit: nobody rings when it is gone
     return Delivery::no_room;
   }
-  LaneWriter* writer = &*(*lane)->writer;
+  std::optional<LaneWriter>& writer = (*lane)->writer;
   writer->end_wait();
-  auto room = writer->reserve(wanted);
-  const bool may_grow = writer->spec().capacity < busy_capacity_max;
-  if (room && room->empty() && may_grow && connect(to, **lane, writer->payload_bytes_max() + 1)) {
-    writer = &*(*lane)->writer;
-    room = writer->reserve(wanted);
-  }
-  if (room && room->empty()) {
+  auto room = out_.reserve(to, **lane, wanted);
+  if (room && room->empty() && waits) {
     writer->announce_wait();
     room = writer->reserve(wanted);
-    if (room && room->empty()) return waits ? Delivery::no_room : Delivery::impossible;
+    if (room && room->empty()) return Delivery::no_room;
     writer->end_wait();
   }
-  if (!room) return Delivery::impossible;
+  if (!room || room->empty()) return Delivery::impossible;
   std::ranges::copy(bytes, room->begin());
   writer->publish(info, bytes.size());
   catch_up();
@@ -484,36 +322,7 @@ Endpoint::Delivery Endpoint::try_deliver(const Address& to, const FrameInfo& inf
 
 // ---- asking -----------------------------------------------------------------------------------------------
 
-bool Endpoint::reply_pending() const {
-  return std::ranges::any_of(in_, [](const auto& one) {
-    return one.first.second == LaneClass::reply && !one.second.empty() && !one.second.front()->broken &&
-           one.second.front()->reader->pending();
-  });
-}
-
-/// Takes every reply there is: the one to `token`, and late ones, which meet nobody.
-void Endpoint::take_replies(std::uint64_t token, std::optional<ReplyBytes>& found) {
-  for (auto& [key, chain] : in_) {
-    if (key.second != LaneClass::reply) continue;
-    for (drop_drained(chain); !chain.empty() && !chain.front()->broken && chain.front()->reader->pending();
-         drop_drained(chain)) {
-      LaneReader& reader = *chain.front()->reader;
-      auto frame = reader.peek(reply_buffer_);
-      if (!frame) {
-        log(LogLevel::error, frame.error().text);
-        give_up(*chain.front());
-        break;
-      }
-      const auto reply = control::read<envelope::Reply>(frame->payload);
-      if (reply && reply->token == token && envelope::kind_of(frame->info.sequence) == envelope::Kind::reply)
-        found = ReplyBytes{reply->outcome, {frame->payload.begin() + sizeof *reply, frame->payload.end()}};
-      reader.acknowledge(*frame);
-    }
-    if (!chain.empty() && !chain.front()->broken) chain.front()->reader->settle();
-  }
-}
-
-Error Endpoint::down(const OutLane& lane, std::uint64_t offset) {
+Error Endpoint::down(const LanesOut::Lane& lane, std::uint64_t offset) {
   const bool in_hand =
       lane.last_attempt >> lane::attempts_bits == offset && (lane.last_attempt & lane::attempts_mask) != 0;
   const bool begun = lane.last_head > offset || in_hand;
@@ -522,8 +331,7 @@ Error Endpoint::down(const OutLane& lane, std::uint64_t offset) {
               (begun ? "begun" : "not begun")};
 }
 
-Result<Endpoint::ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const Payload& payload,
-                                           TimePoint deadline) {
+Result<ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const Payload& payload, TimePoint deadline) {
   if (auto allowed = check_thread(); !allowed) return failure(std::move(allowed));
   const ShownActivity waiting{file_.page().progress, lane::Activity::parked};
   if (outbox_ != nullptr)
@@ -531,7 +339,7 @@ Result<Endpoint::ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const 
   const std::lock_guard lock{using_};
   std::optional<ReplyBytes> found;
   const std::uint64_t token = next_token_++ | std::uint64_t{link_->attached().incarnation} << 40U;
-  take_replies(token, found);  // late ones make room for this one's
+  in_.take_replies(token, found);  // late ones make room for this one's
   const envelope::Question question{deadline.time_since_epoch().count(), token};
   auto offset = post_locked({to, LaneClass::mail}, {type, envelope::sequence(envelope::Kind::question, 0)},
                             control::bytes_of(question), payload, deadline - Clock::now());
@@ -539,17 +347,17 @@ Result<Endpoint::ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const 
     if (offset.error().kind == ErrorKind::closed) offset.error().kind = ErrorKind::down;
     return failure(std::move(offset));
   }
-  const OutLane& lane = out_.at({to, LaneClass::mail});
+  const LanesOut::Lane& lane = out_.at({to, LaneClass::mail});
   for (;;) {
     catch_up();
-    take_replies(token, found);
+    in_.take_replies(token, found);
     if (found) return std::move(*found);
     if (lane.ended) return tl::unexpected<Error>{down(lane, *offset)};
     if (Clock::now() >= deadline) return failure(ErrorKind::timed_out, "ask: no reply within its deadline");
-    if (spin_until([&] { return reply_pending() || has_news(); })) continue;
+    if (spin_until([&] { return in_.has_reply() || has_news(); })) continue;
     file_.announce_sleep();
     auto woken = KeeperLink::Woken::rung;
-    if (!reply_pending() && !has_news()) woken = wait_bell(deadline);
+    if (!in_.has_reply() && !has_news()) woken = wait_bell(deadline);
     file_.end_sleep();
     if (woken == KeeperLink::Woken::keeper_gone) return tl::unexpected<Error>{keeper_is_gone()};
   }

@@ -2,17 +2,14 @@
 #pragma once
 // Internal. A process's mailbox and its ways to others.
 
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <troupe/runtime/keeper_link.hpp>
+#include <troupe/actors/lanes_in.hpp>
+#include <troupe/actors/lanes_out.hpp>
 #include <troupe/transport/codec.hpp>
 #include <troupe/transport/envelope.hpp>
-#include <troupe/transport/lane.hpp>
-#include <unordered_map>
-#include <vector>
 
 namespace troupe::detail {
 
@@ -34,21 +31,11 @@ struct Payload {
   static Payload raw(const std::span<const std::byte>& bytes);
 };
 
-/// Where a message goes and what it is.
-struct Address {
-  RoleId to = 0;
-  control::LaneClass lane_class = control::LaneClass::mail;
-
-  friend bool operator==(const Address&, const Address&) = default;
-};
-
 class Outbox;
 
-/// One process's lanes, in and out.
+/// One process's lanes, in and out, and its waits.
 ///
-/// Invariant: frames are taken in order per sender and class, oldest epoch first, and a lane is given back
-/// only when it is empty and can get no more. One per process. Sending and asking: any thread, they take
-/// turns. Taking: the actor loop's thread only.
+/// One per process. Sending and asking: any thread, they take turns. Taking: the actor loop's thread only.
 class Endpoint {
  public:
   [[nodiscard]] static Result<Endpoint*> of_process();
@@ -60,10 +47,6 @@ class Endpoint {
                                            std::span<const std::byte> prefix, const Payload& payload,
                                            Duration within);
 
-  struct ReplyBytes {
-    std::uint32_t outcome = 0;
-    std::vector<std::byte> bytes{};
-  };
   /// Posts a question, behind all that is in the outbox for its receiver, and waits for the reply, over
   /// restarts of the receiver. Errors beyond post's:
   /// `timed_out`, and `down` when the role has ended; the text says whether its handler had begun.
@@ -78,17 +61,7 @@ class Endpoint {
 
   // ---- taking: the actor loop's thread
 
-  struct InLane {
-    RoleId from = 0;
-    control::LaneClass lane_class = control::LaneClass::mail;
-    std::uint64_t epoch = 0;
-    bool final = false;
-    bool broken = false;
-    OwnedFd sender_bell{};
-    std::optional<LaneReader> reader{};
-  };
-  /// The next lane with mail, in turn; none if all are empty. Valid until the next call.
-  [[nodiscard]] InLane* next_mail();
+  [[nodiscard]] LanesIn& lanes_in() noexcept { return in_; }
   /// Whether the keeper has asked this process to stop.
   [[nodiscard]] bool stop_requested() const noexcept { return stop_; }
   /// Learns what the keeper has to tell, if its word has moved.
@@ -100,8 +73,6 @@ class Endpoint {
   void sleep(TimePoint deadline);
   /// Sleeps until there may be room for the letter that could not be delivered, or news; mail can wait.
   void sleep_for_room(TimePoint deadline = never);
-  /// Whether that role has a lane here.
-  [[nodiscard]] bool hears(RoleId role) const noexcept;
   enum class Delivery {
     delivered,   ///< or its receiver has ended: as with any send
     no_room,     ///< the bell will ring, or sleep_for_room() ends, when it is worth another try
@@ -112,43 +83,20 @@ class Endpoint {
                                      std::span<const std::byte> bytes);
   /// Replies that came after their ask had ended.
   void discard_late_replies();
-  /// Tells the keeper that this lane's frames break the format: it is no mail any more.
-  void give_up(InLane& lane);
   /// Hands a message to the keeper's quarantine.
   void set_aside(control::Quarantine what, std::span<const std::byte> payload);
   /// From now on only the calling thread sends and asks: the actor loop's. Others are `refused`.
   void claim() noexcept { owner_ = std::this_thread::get_id(); }
-  /// Where the last incarnation had got to, lane by lane; before anything is taken.
-  void set_resume_points(std::map<std::uint64_t, std::uint64_t> offset_by_lane);
 
   [[nodiscard]] KeeperLink& link() noexcept { return *link_; }
   [[nodiscard]] ReaderFile& reader_file() noexcept { return file_; }
 
  private:
-  struct OutLane {
-    std::optional<LaneWriter> writer{};
-    OwnedFd bell{};
-    bool ended = false;
-    ExitReason reason{};
-    std::uint64_t last_head = 0;  ///< of the receiver's last incarnation, once it has ended
-    std::uint64_t last_attempt = 0;
-  };
-  using Key = std::pair<RoleId, control::LaneClass>;
-  struct KeyHash {
-    std::size_t operator()(const Key& key) const noexcept {
-      return key.first * 2 + static_cast<std::size_t>(key.second);
-    }
-  };
-
   Endpoint(KeeperLink& link, ReaderFile file, std::uint64_t generation) noexcept
       : link_{&link}, file_{std::move(file)}, generation_{generation} {}
   Result<void> learn(control::Change change, std::vector<OwnedFd> descriptors);
-  Result<void> learn_lane(const control::Change& change, std::vector<OwnedFd> descriptors);
   [[nodiscard]] Result<void> check_thread() const;
   [[nodiscard]] KeeperLink::Woken wait_bell(TimePoint deadline);
-  void drop_drained(std::vector<std::unique_ptr<InLane>>& chain);
-  Result<OutLane*> out_lane(const Address& to, std::size_t bytes);
-  Result<void> connect(const Address& to, OutLane& lane, std::size_t bytes);
   Result<std::span<std::byte>> room_for(const Address& to, std::size_t bytes, TimePoint deadline);
   Result<std::uint64_t> post_locked(const Address& to, const FrameInfo& info,
                                     std::span<const std::byte> prefix, const Payload& payload,
@@ -157,13 +105,13 @@ class Endpoint {
                                      std::span<const std::byte> prefix, const Payload& payload);
   template <class Predicate>
   [[nodiscard]] bool spin_until(Predicate something);
-  Result<void> wait_for_room(OutLane& lane, std::size_t bytes, TimePoint deadline);
-  void take_replies(std::uint64_t token, std::optional<ReplyBytes>& found);
-  [[nodiscard]] bool reply_pending() const;
-  [[nodiscard]] static Error down(const OutLane& lane, std::uint64_t offset);
+  Result<void> wait_for_room(LanesOut::Lane& lane, std::size_t bytes, TimePoint deadline);
+  [[nodiscard]] static Error down(const LanesOut::Lane& lane, std::uint64_t offset);
 
   KeeperLink* link_;
   ReaderFile file_;
+  LanesIn in_{*link_, file_};
+  LanesOut out_{*link_};
   std::uint64_t generation_;  ///< of the link that this belongs to
   std::mutex using_;
   std::thread::id owner_{};  ///< none: any thread
@@ -173,14 +121,7 @@ class Endpoint {
   bool stop_ = false;
   Duration patience_ = std::chrono::seconds{5};
   Outbox* outbox_ = nullptr;
-  std::unordered_map<Key, OutLane, KeyHash> out_{};
-  Key last_key_{};
-  OutLane* last_lane_ = nullptr;
-  std::vector<std::pair<Key, std::vector<std::unique_ptr<InLane>>>> in_{};  ///< chains by epoch, oldest first
-  std::size_t turn_ = 0;
-  std::map<std::uint64_t, std::uint64_t> resume_{};
   std::uint64_t next_token_ = 1;
-  std::vector<std::byte> reply_buffer_{};
   TimePoint spin_allowed_at_{};
 };
 

@@ -212,6 +212,7 @@ Result<Node::History> Node::history(std::uint64_t since) const {
     const control::Transitions& page = answer->record;
     for (std::uint32_t i = 0; i < std::min<std::size_t>(page.count, page.records.size()); ++i)
       history.transitions.push_back(transition_of(page.records[i]));
+    history.forgotten += page.forgotten;
     history.next = page.next;
     if (page.count < control::transitions_per_packet) return history;
   }

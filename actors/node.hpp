@@ -112,9 +112,11 @@ class Node {
   /// Signals its present process, through the keeper: never a stranger. `down` if there is none now.
   Result<void> signal(std::string_view name, int number);
 
-  /// What has happened since a call returned `next`; 0: all that is remembered (the keeper's last 4,096).
+  /// What has happened since a call returned `next`; 0: all that is remembered. The keeper remembers the last
+  /// 4,096 steps, those of other nodes among them.
   struct History {
     std::uint64_t next = 0;
+    std::uint64_t forgotten = 0;  ///< steps of any node that came between and are not remembered any more
     std::vector<Transition> transitions{};
   };
   [[nodiscard]] Result<History> history(std::uint64_t since = 0) const;

@@ -25,7 +25,7 @@ Sent sent(const Result<std::uint64_t>& posted) {
   return Sent::full;
 }
 
-Error error_of_reply(const Endpoint::ReplyBytes& reply) {
+Error error_of_reply(const ReplyBytes& reply) {
   const auto* const text = reinterpret_cast<const char*>(reply.bytes.data());
   return {envelope::error_of(reply.outcome), 0,
           std::string{text, std::min<std::size_t>(reply.bytes.size(), control::text_bytes_max)}};

@@ -24,7 +24,7 @@ struct SendOptions {
 namespace detail {
 
 [[nodiscard]] Sent sent(const Result<std::uint64_t>& posted);
-[[nodiscard]] Error error_of_reply(const Endpoint::ReplyBytes& reply);
+[[nodiscard]] Error error_of_reply(const ReplyBytes& reply);
 
 /// The role of a path within a node; never the same as a role that a keeper makes up.
 [[nodiscard]] RoleId role_of_path(supervision::SupervisorId node, std::string_view path);

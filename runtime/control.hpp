@@ -309,7 +309,8 @@ struct TransitionRecord {
 };
 inline constexpr std::size_t transitions_per_packet = 32;
 struct Transitions {
-  std::uint64_t next = 0;  ///< ask for this one next
+  std::uint64_t next = 0;       ///< ask for this one next
+  std::uint64_t forgotten = 0;  ///< steps between the index asked for and the oldest that is still known
   std::uint32_t count = 0;
   std::array<TransitionRecord, transitions_per_packet> records{};
 };

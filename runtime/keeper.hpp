@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <troupe/runtime/chronicle.hpp>
 #include <troupe/runtime/control.hpp>
 #include <troupe/runtime/event_loop.hpp>
 #include <troupe/runtime/supervision.hpp>
@@ -94,41 +95,37 @@ class Keeper {
     int pid = 0;
     ExitStatus status{};
   };
-  struct QuarantineEntry {
-    control::QuarantinedRecord record{};
-    supervision::SupervisorId supervisor = 0;
-    OwnedFd payload{};
-  };
 
-  // keeper.cpp: the loop and what the decisions ask for
+  // keeper.cpp: the loop, and the decisions that it carries out
   void apply(const supervision::Event& event);
   void carry_out(const supervision::Action& action);
-  void start(const supervision::Start& action);
-  void start_failed(Process& process, supervision::ChildId id, const Error& error);
-  Result<void> start_process(Process& process, supervision::ChildId id);
-  Result<void> ask_zygote(Process& process, std::span<const std::byte> packet,
-                          std::span<const int> descriptors);
-  void start_again(Process& process, supervision::ChildId id);
-  [[nodiscard]] Result<control::Start> start_record(const Process& process, supervision::ChildId id) const;
-  void clear(const supervision::Clear& action);
-  void finish_clears();
-  void forget_family(supervision::ChildId parent);
-  void look_after_zygote();
-  [[nodiscard]] TimePoint zygote_deadline() const;
-  void record(const supervision::Transition& action);
-  void child_ended(const supervision::RoleEnded& action);
   void ask_to_stop(supervision::ChildId id);
   void signal_process(supervision::ChildId id, int number);
-
-  Result<void> fork_zygote();
-  void zygote_speaks();
-  void process_known(supervision::ChildId id, int pid, OwnedFd pidfd);
-  void reap();
-  void process_gone(supervision::ChildId id, const ExitStatus& status);
+  void record(const supervision::Transition& action);
+  void child_ended(const supervision::RoleEnded& action);
+  void forget_family(supervision::ChildId parent);
   void judge_progress();
   void plan_next_look();
   void end_everything();
   void kill_the_rest();
+
+  // keeper_processes.cpp: from a start to the last of what it left behind
+  Result<void> fork_zygote();
+  void zygote_speaks();
+  void look_after_zygote();
+  [[nodiscard]] TimePoint zygote_deadline() const;
+  void start(const supervision::Start& action);
+  [[nodiscard]] Result<control::Start> start_record(const Process& process, supervision::ChildId id) const;
+  Result<void> start_process(Process& process, supervision::ChildId id);
+  Result<void> ask_zygote(Process& process, std::span<const std::byte> packet,
+                          std::span<const int> descriptors);
+  void start_again(Process& process, supervision::ChildId id);
+  void start_failed(Process& process, supervision::ChildId id, const Error& error);
+  void process_known(supervision::ChildId id, int pid, OwnedFd pidfd);
+  void reap();
+  void process_gone(supervision::ChildId id, const ExitStatus& status);
+  void clear(const supervision::Clear& action);
+  void finish_clears();
 
   // keeper_requests.cpp: what clients ask for
   int add_client(SocketChannel channel, RoleId role, supervision::ChildId child, Incarnation incarnation);
@@ -153,10 +150,7 @@ class Keeper {
   Result<void> signal_child(const control::OfChild& request);
   void remove_child(supervision::ChildId id);
   void remove_supervisor(supervision::SupervisorId id);
-  [[nodiscard]] control::Transitions transitions_since(const control::SinceIndex& request) const;
   void keep_aside(const Client& client, const control::Quarantine& what, std::vector<OwnedFd>& descriptors);
-  [[nodiscard]] control::QuarantinedRecord quarantined(const control::SinceIndex& request,
-                                                       int& payload) const;
   [[nodiscard]] RoleId role_of(supervision::ChildId child) const;
 
   EventLoop loop_;
@@ -174,10 +168,7 @@ class Keeper {
   std::map<std::uint64_t, std::weak_ptr<const Surroundings>> surroundings_{};
   std::deque<EarlyExit> early_exits_{};  ///< reaped before their start was answered
   std::vector<Clearing> clears_{};
-  std::deque<control::TransitionRecord> transitions_{};
-  std::uint64_t transitions_first_ = 0;
-  std::deque<QuarantineEntry> quarantine_{};
-  std::uint64_t quarantine_first_ = 0;
+  Chronicle chronicle_{};
   std::uint64_t next_id_ = 2;  ///< of children, supervisors and surroundings alike
   std::deque<supervision::Event> events_{};
   bool applying_ = false;

@@ -18,7 +18,6 @@ namespace {
 using namespace std::chrono_literals;
 using control::Kind;
 
-constexpr std::size_t quarantine_max = 256;
 constexpr std::uint64_t mailbox_bytes_default = std::uint64_t{16} << 20U;
 constexpr RoleId made_up_role = RoleId{1} << 63U;
 
@@ -217,10 +216,10 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
       });
     case Kind::transitions:
       return with(control::SinceIndex{},
-                  [&](const auto& request) { answer(client, transitions_since(request)); });
+                  [&](const auto& request) { answer(client, chronicle_.transitions(request)); });
     case Kind::quarantined:
       return with(control::SinceIndex{}, [&](const auto& request) {
-        const auto record = quarantined(request, fd);
+        const auto record = chronicle_.quarantined(request, fd);
         answer(client, record, optional_fd());
       });
     case Kind::start:
@@ -243,8 +242,7 @@ void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> pa
       if (by_pid_.contains(hello->pid) || hello->pid == zygote_pid_) return;
       if (::waitid(P_PID, static_cast<id_t>(hello->pid), &info, WEXITED | WNOHANG | WNOWAIT) == -1)
         return;  // not our child
-      if (auto pidfd = owned(::pidfd_open(hello->pid, 0), "pidfd_open"))
-        process_known(client.child, hello->pid, std::move(*pidfd));
+      if (auto pidfd = open_pidfd(hello->pid)) process_known(client.child, hello->pid, std::move(*pidfd));
     }
     if (hello->ready && !at->second.start_pending)
       apply(supervision::Ready{client.child, client.incarnation});
@@ -375,48 +373,13 @@ void Keeper::remove_supervisor(supervision::SupervisorId id) {
   }
 }
 
-// ---- what has happened
-// ---------------------------------------------------------------------------------------
-
-control::Transitions Keeper::transitions_since(const control::SinceIndex& request) const {
-  control::Transitions answer;
-  const std::uint64_t end = transitions_first_ + transitions_.size();
-  std::uint64_t index = std::max(request.index, transitions_first_);
-  for (; index < end && answer.count < control::transitions_per_packet; ++index) {
-    const control::TransitionRecord& record = transitions_[index - transitions_first_];
-    const auto at = processes_.find(record.id);
-    if (at != processes_.end() && at->second.request.supervisor == request.supervisor)
-      answer.records[answer.count++] = record;
-  }
-  answer.next = index;
-  return answer;
-}
-
 void Keeper::keep_aside(const Client& client, const control::Quarantine& what,
                         std::vector<OwnedFd>& descriptors) {
   const auto at = processes_.find(client.child);
   if (at == processes_.end()) return;
-  QuarantineEntry entry{.record = {.role = at->second.request.name, .what = what},
-                        .supervisor = at->second.request.supervisor};
-  if (!descriptors.empty()) entry.payload = std::move(descriptors.front());
-  quarantine_.push_back(std::move(entry));
-  if (quarantine_.size() > quarantine_max) {
-    quarantine_.pop_front();
-    ++quarantine_first_;
-  }
-}
-
-control::QuarantinedRecord Keeper::quarantined(const control::SinceIndex& request, int& payload) const {
-  for (std::uint64_t index = std::max(request.index, quarantine_first_);
-       index < quarantine_first_ + quarantine_.size(); ++index) {
-    const QuarantineEntry& entry = quarantine_[index - quarantine_first_];
-    if (entry.supervisor != request.supervisor) continue;
-    control::QuarantinedRecord record = entry.record;
-    record.next = index + 1;
-    if (entry.payload) payload = entry.payload.get();
-    return record;
-  }
-  return {};
+  const control::AddChild& child = at->second.request;
+  chronicle_.set_aside(child.supervisor, {.role = child.name, .what = what},
+                       descriptors.empty() ? OwnedFd{} : std::move(descriptors.front()));
 }
 
 }  // namespace troupe::detail

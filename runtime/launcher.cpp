@@ -5,9 +5,6 @@
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
-extern "C" {
-#include <sys/pidfd.h>
-}
 
 #include <troupe/runtime/child_main.hpp>
 #include <troupe/runtime/init.hpp>
@@ -110,7 +107,7 @@ Result<LaunchedKeeper> launch_keeper() {
   reap(*first);
 
   LaunchedKeeper keeper{.channel = std::move(ends->first)};
-  auto self = owned(::pidfd_open(::getpid(), 0), "pidfd_open");
+  auto self = open_pidfd(::getpid());
   if (!self) return failure(std::move(self));
   const int own = self->get();
   if (auto sent =

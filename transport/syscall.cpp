@@ -2,6 +2,9 @@
 #include <troupe/transport/syscall.hpp>
 
 #include <poll.h>
+extern "C" {
+#include <sys/pidfd.h>
+}
 
 #include <algorithm>
 #include <limits>
@@ -20,6 +23,8 @@ Result<OwnedFd> owned(int fd, std::string_view what) {
   if (fd == -1) return system_failure(what);
   return OwnedFd{fd};
 }
+
+Result<OwnedFd> open_pidfd(int pid) { return owned(::pidfd_open(pid, 0), "pidfd_open"); }
 
 int poll_timeout(TimePoint deadline) noexcept {
   if (deadline == never) return -1;

@@ -30,6 +30,9 @@ auto retried(Call call) {
 /// Takes ownership of what a call returned, or says why it failed.
 [[nodiscard]] Result<OwnedFd> owned(int fd, std::string_view what);
 
+/// Of a child that was not reaped yet, or of this process: another's number may be a stranger's by now.
+[[nodiscard]] Result<OwnedFd> open_pidfd(int pid);
+
 /// Milliseconds for poll and epoll_wait until `deadline`, rounded up so that a wait never ends early; -1 for
 /// `never`.
 [[nodiscard]] int poll_timeout(TimePoint deadline) noexcept;

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/actors/lanes_in.hpp>
+
+#include <algorithm>
+#include <troupe/runtime/log.hpp>
+#include <troupe/transport/envelope.hpp>
+
+namespace troupe::detail {
+
+using control::LaneClass;
+
+Result<void> LanesIn::add(const control::Change& change, std::vector<OwnedFd> descriptors) {
+  if (descriptors.size() != 2 || change.lane.slot >= link_.attached().slots)
+    return failure(ErrorKind::exhausted, "a lane's file has not arrived");
+  auto lane = std::make_unique<Lane>();
+  lane->from = change.peer;
+  lane->lane_class = change.lane_class;
+  lane->epoch = change.epoch;
+  lane->final = change.final;
+  lane->sender_bell = std::move(descriptors[1]);
+  auto reader = LaneReader::create(descriptors[0].get(), change.lane, file_.slot(change.lane.slot),
+                                   lane->sender_bell.get());
+  if (!reader && (reader.error().kind == ErrorKind::malformed || reader.error().kind == ErrorKind::refused)) {
+    log(LogLevel::error, "a sender's lane is given up: " + reader.error().text);
+    return link_.tell(control::Broken{.lane = change.lane.id});
+  }
+  if (!reader) return failure(std::move(reader));
+  if (const auto at = resume_.find(change.lane.id); at != resume_.end()) reader->resume_at(at->second);
+  lane->reader = std::move(*reader);
+  const Key key{lane->from, lane->lane_class};
+  auto at = std::ranges::find(chains_, key, [](const auto& one) { return one.first; });
+  if (at == chains_.end()) at = chains_.emplace(chains_.end(), key, Chain{});
+  const auto behind =
+      std::ranges::find_if(at->second, [&](const auto& other) { return other->epoch > lane->epoch; });
+  at->second.insert(behind, std::move(lane));
+  return {};
+}
+
+void LanesIn::set_final(std::uint64_t id) {
+  for (auto& [key, chain] : chains_)
+    for (const auto& lane : chain)
+      if (lane->reader->spec().id == id) lane->final = true;
+}
+
+void LanesIn::set_resume_points(std::map<std::uint64_t, std::uint64_t> offset_by_lane) {
+  resume_ = std::move(offset_by_lane);
+  for (auto& [key, chain] : chains_)
+    for (const auto& lane : chain)
+      if (const auto at = resume_.find(lane->reader->spec().id); at != resume_.end())
+        lane->reader->resume_at(at->second);
+}
+
+void LanesIn::give_up(Lane& lane) {
+  lane.broken = true;
+  [[maybe_unused]] const auto told = link_.tell(control::Broken{.lane = lane.reader->spec().id});
+}
+
+void LanesIn::forget_empty_chains() {
+  std::erase_if(chains_, [](const auto& one) { return one.second.empty(); });
+}
+
+/// Gives back the lanes at the front that are empty and stay so: then the next epoch's frames are next in
+/// order.
+void LanesIn::drop_drained(Chain& chain) {
+  while (!chain.empty() && chain.front()->final && !chain.front()->pending()) {
+    const std::uint64_t id = chain.front()->reader->spec().id;
+    chain.front()->reader->settle();
+    chain.erase(chain.begin());
+    [[maybe_unused]] const auto told = link_.tell(control::Drained{.lane = id});
+  }
+}
+
+LanesIn::Lane* LanesIn::next_mail() {
+  for (std::size_t i = 0; i < chains_.size(); ++i) {
+    auto& [key, chain] = chains_[(turn_ + i) % chains_.size()];
+    if (key.second != LaneClass::mail || chain.empty()) continue;
+    if (chain.front()->final) drop_drained(chain);
+    if (chain.empty() || !chain.front()->pending()) continue;
+    turn_ = (turn_ + i + 1) % chains_.size();
+    return chain.front().get();
+  }
+  return nullptr;
+}
+
+void LanesIn::take_replies(std::uint64_t token, std::optional<ReplyBytes>& found) {
+  for (auto& [key, chain] : chains_) {
+    if (key.second != LaneClass::reply) continue;
+    for (drop_drained(chain); !chain.empty() && chain.front()->pending(); drop_drained(chain)) {
+      LaneReader& reader = *chain.front()->reader;
+      auto frame = reader.peek(reply_buffer_);
+      if (!frame) {
+        log(LogLevel::error, frame.error().text);
+        give_up(*chain.front());
+        break;
+      }
+      const auto reply = control::read<envelope::Reply>(frame->payload);
+      if (reply && reply->token == token && envelope::kind_of(frame->info.sequence) == envelope::Kind::reply)
+        found = ReplyBytes{reply->outcome, {frame->payload.begin() + sizeof *reply, frame->payload.end()}};
+      reader.acknowledge(*frame);
+    }
+    if (!chain.empty() && !chain.front()->broken) chain.front()->reader->settle();
+  }
+}
+
+bool LanesIn::has_mail() const noexcept {
+  return std::ranges::any_of(chains_, [](const auto& one) {
+    const auto& [key, chain] = one;
+    return key.second == LaneClass::mail && !chain.empty() && !chain.front()->broken &&
+           (chain.front()->final || chain.front()->reader->pending());
+  });
+}
+
+bool LanesIn::has_reply() const noexcept {
+  return std::ranges::any_of(chains_, [](const auto& one) {
+    return one.first.second == LaneClass::reply && !one.second.empty() && one.second.front()->pending();
+  });
+}
+
+bool LanesIn::hears(RoleId role) const noexcept {
+  return std::ranges::any_of(chains_,
+                             [&](const auto& one) { return one.first.first == role && !one.second.empty(); });
+}
+
+}  // namespace troupe::detail
