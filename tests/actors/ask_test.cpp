@@ -5,12 +5,8 @@
 
 #include <csignal>
 #include <thread>
-#include <troupe/troupe.hpp>
 
-#include "leaves_nothing.hpp"
-#include "node_watch.hpp"
-#include "printing.hpp"
-#include "wire.hpp"
+#include "actor_test.hpp"
 
 namespace troupe {
 namespace {
@@ -66,12 +62,7 @@ struct Oracle {
   }
 };
 
-class AskTest : public test::LeavesNothing {
- protected:
-  Node node{};
-  Inbox inbox{};
-  Gate gate{};
-};
+class AskTest : public test::ActorTest {};
 
 TEST_F(AskTest, BringsTheValue) {
   const auto oracle = node.spawn<Oracle>("oracle").value();

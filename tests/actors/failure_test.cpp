@@ -7,23 +7,18 @@
 #include <array>
 #include <csignal>
 #include <thread>
-#include <troupe/troupe.hpp>
 
-#include "leaves_nothing.hpp"
-#include "node_watch.hpp"
-#include "printing.hpp"
-#include "wire.hpp"
+#include "actor_test.hpp"
 
 namespace troupe {
 namespace {
 
 using namespace std::chrono_literals;
 using supervision::ChildState;
+using test::at_once;
 using test::Gate;
 using test::Inbox;
 using test::patience;
-
-constexpr Backoff at_once{.first = 1ms, .max = 1ms};
 
 struct Ping {
   using reply = std::uint32_t;  // the incarnation
@@ -76,12 +71,7 @@ struct Victim {
   void on(const Fail& message, Self& self) { self.fail(message.why); }
 };
 
-class FailureTest : public test::LeavesNothing {
- protected:
-  Node node{};
-  Inbox inbox{};
-  Gate gate{};
-};
+class FailureTest : public test::ActorTest {};
 
 // ---- deaths in a handler ----------------------------------------------------------------------------------
 

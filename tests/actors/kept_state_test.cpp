@@ -8,23 +8,19 @@
 #include <map>
 #include <random>
 #include <thread>
-#include <troupe/troupe.hpp>
 
-#include "leaves_nothing.hpp"
-#include "node_watch.hpp"
-#include "printing.hpp"
-#include "wire.hpp"
+#include "actor_test.hpp"
 
 namespace troupe {
 namespace {
 
 using namespace std::chrono_literals;
 using supervision::ChildState;
+using test::at_once;
 using test::Gate;
 using test::Inbox;
 using test::patience;
 
-constexpr Backoff at_once{.first = 1ms, .max = 1ms};
 const ChildOptions undying{.restarts_max = unlimited, .attempts_max = unlimited, .backoff = at_once};
 
 struct Add {
@@ -84,7 +80,7 @@ struct Relay {
   }
 };
 
-class KeptStateTest : public test::LeavesNothing {
+class KeptStateTest : public test::ActorTest {
  protected:
   /// Asks until the sum is this: what comes from another sender may come a little later.
   static bool asked_until(const Ref<Counter>& counter, std::uint64_t sum) {
@@ -93,10 +89,6 @@ class KeptStateTest : public test::LeavesNothing {
       if (counter.ask(Total{}, patience).value().sum == sum) return true;
     return false;
   }
-
-  Node node{};
-  Inbox inbox{};
-  Gate gate{};
 };
 
 TEST_F(KeptStateTest, IsThereAgainAfterADeath) {

@@ -5,12 +5,8 @@
 
 #include <csignal>
 #include <thread>
-#include <troupe/troupe.hpp>
 
-#include "leaves_nothing.hpp"
-#include "node_watch.hpp"
-#include "printing.hpp"
-#include "wire.hpp"
+#include "actor_test.hpp"
 
 namespace troupe {
 namespace {
@@ -47,12 +43,7 @@ struct Guest {
   void on(const Fail& fail, Self& self) { self.fail(fail.why); }
 };
 
-class NodeTest : public test::LeavesNothing {
- protected:
-  Node node{};
-  Inbox inbox{};
-  Gate gate{};
-};
+class NodeTest : public test::ActorTest {};
 
 // ---- starting -----------------------------------------------------------------------------------------
 
