@@ -193,5 +193,85 @@ TEST_F(AskTest, TheDeathOfTheKeeperEndsIt) {
   EXPECT_TRUE(process.gone());
 }
 
+// ---- answers that come later ------------------------------------------------------------------------
+
+struct Later {
+  using reply = int;
+  int number = 0;
+};
+enum class Settle { newest, by_dropping, by_failing, by_forgetting_who };
+
+/// Owes its answers until it is told to settle.
+struct Debtor {
+  using accepts = messages<Later, Settle>;
+  std::string inbox;
+  std::vector<std::pair<int, Reply<int>>> owed{};
+
+  void on(const Later& question, Reply<int> reply) {
+    owed.emplace_back(question.number, std::move(reply));
+    test::say(inbox, "owed");
+  }
+  void on(const Settle& how) {
+    auto [number, reply] = std::move(owed.back());
+    owed.pop_back();
+    if (how == Settle::newest) std::move(reply).send(number * 10);
+    if (how == Settle::by_failing) std::move(reply).fail(ErrorKind::invalid, "broke");
+    if (how == Settle::by_forgetting_who) {
+      Reply<int> other = std::move(reply);  // the one that was moved from owes nothing
+      std::move(other).send(-1);
+    }
+  }
+};
+
+struct Go {
+  std::string inbox{};
+  int number = 0;
+};
+/// Asks the debtor, and says what it heard.
+struct Creditor {
+  using accepts = messages<Go>;
+  void on(const Go& go, Self& self) {
+    const auto answer = self.ref<Debtor>("debtor").ask(Later{go.number}, patience);
+    test::say(go.inbox, answer ? std::to_string(*answer) : std::string{to_string(answer.error().kind)});
+  }
+};
+
+class OwedReplyTest : public AskTest {
+ protected:
+  /// The debtor owes an answer to this number when it returns.
+  void ask(int number) {
+    const auto creditor = node.spawn<Creditor>("creditor/" + std::to_string(number)).value();
+    creditor.send(Go{inbox.path(), number});
+    ASSERT_EQ(inbox.next(), "owed");
+  }
+  Ref<Debtor> debtor = node.spawn<Debtor>("debtor", ChildOptions{}, inbox.path()).value();
+};
+
+TEST_F(OwedReplyTest, IsSentInAnyOrder) {
+  for (const int number : {1, 2, 3}) ask(number);
+  for (const char* const answer : {"30", "20", "10"}) {
+    debtor.send(Settle::newest);
+    EXPECT_EQ(inbox.next(), answer);
+  }
+}
+
+TEST_F(OwedReplyTest, ThatIsDroppedEndsTheAskAtOnce) {
+  ask(1);
+  debtor.send(Settle::by_dropping);
+  EXPECT_EQ(inbox.next(), "no_reply");
+}
+
+TEST_F(OwedReplyTest, MayBeAnError) {
+  ask(1);
+  debtor.send(Settle::by_failing);
+  EXPECT_EQ(inbox.next(), "invalid");
+}
+
+TEST_F(OwedReplyTest, MovesWithItsDebt) {
+  ask(1);
+  debtor.send(Settle::by_forgetting_who);
+  EXPECT_EQ(inbox.next(), "-1");
+}
+
 }  // namespace
 }  // namespace troupe

@@ -82,11 +82,11 @@ struct Relay {
 
 class KeptStateTest : public test::ActorTest {
  protected:
-  /// Asks until the sum is this: what comes from another sender may come a little later.
-  static bool asked_until(const Ref<Counter>& counter, std::uint64_t sum) {
-    const TimePoint deadline = deadline_in(patience);
-    while (Clock::now() < deadline)
-      if (counter.ask(Total{}, patience).value().sum == sum) return true;
+  /// Asks again and again: what comes from another sender may come a little later.
+  template <class Question>
+  static bool until(Question answered) {
+    for (const TimePoint deadline = deadline_in(patience); Clock::now() < deadline;)
+      if (answered()) return true;
     return false;
   }
 };
@@ -163,6 +163,42 @@ TEST_F(KeptStateTest, ALetterWithoutRoomHoldsUpNobodyElses) {
   node.signal("counter", SIGCONT).value();
 }
 
+struct Ball {
+  std::uint32_t bounces_left = 0;
+  std::string ballast{};
+};
+struct Bounced {
+  using reply = std::uint64_t;
+};
+/// Throws every ball back to the other one.
+struct Player {
+  using accepts = messages<Ball, Bounced>;
+  std::string other;
+  struct Kept {
+    std::uint64_t bounced = 0;
+  } kept{};
+  void on(const Ball& ball, Self& self) {
+    ++kept.bounced;
+    if (ball.bounces_left > 0) self.ref<Player>(other).send(Ball{ball.bounces_left - 1, ball.ballast});
+  }
+  std::uint64_t on(const Bounced&) { return kept.bounced; }
+};
+
+TEST_F(KeptStateTest, TwoActorsThatFillEachOthersMailboxesGetOn) {
+  constexpr std::uint32_t balls = 200;
+  constexpr std::uint32_t bounces = 20;
+  const ChildOptions small{.mailbox_bytes_max = 3 * lane::capacity_min, .state_bytes_max = 1024 * 1024};
+  const auto left = node.spawn<Player>("left", small, "right").value();
+  const auto right = node.spawn<Player>("right", small, "left").value();
+  for (std::uint32_t i = 0; i < balls; ++i)
+    ASSERT_EQ((i % 2 == 0 ? left : right).send(Ball{bounces, std::string(900, 'b')}, {patience}),
+              Sent::queued);
+  ASSERT_TRUE(until([&] {
+    return left.ask(Bounced{}, patience).value() + right.ask(Bounced{}, patience).value() ==
+           balls * (bounces + 1);
+  }));
+}
+
 // ---- sends of a handler that does not end
 // -------------------------------------------------------------------
 
@@ -236,7 +272,8 @@ TEST_F(KeptStateTest, AHandlerGoesOnFromItsLastCommitAndThatAttemptDoesNotCount)
   stepping.send(Work{inbox.path(), gate.path()});
   for (std::uint64_t step = 1; step <= 3; ++step) {
     const test::Watched process{inbox.next_number()};
-    EXPECT_TRUE(asked_until(counter, step * (step + 1) / 2)) << "a commit sends what was sent so far";
+    EXPECT_TRUE(until([&] { return counter.ask(Total{}, patience).value().sum == step * (step + 1) / 2; }))
+        << "a commit sends what was sent so far";
     process.signal(SIGKILL);
   }
   EXPECT_EQ(stepping.ask(Steps{}, patience).value(), (std::vector<std::uint32_t>{1, 1, 1}));

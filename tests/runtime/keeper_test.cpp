@@ -169,6 +169,14 @@ TEST_F(KeeperTest, StartsGoOnWhileTheZygoteIsKilledAgainAndAgain) {
   EXPECT_GE(started, 40);
 }
 
+TEST_F(KeeperTest, AZygoteThatWasStoppedIsReplacedAndTheStartIsNotLost) {
+  run(Process{[] {}});
+  const Watched zygote{test::zygote_pid()};
+  zygote.signal(SIGSTOP);
+  EXPECT_EQ(run(Process{[] { std::exit(3); }}).status(), ExitStatus{Exited{3}});
+  EXPECT_TRUE(zygote.gone());
+}
+
 // ---- the program ----------------------------------------------------------------------------------------
 
 TEST_F(KeeperTest, TheDeathOfTheProgramEndsAllThatItStarted) {
