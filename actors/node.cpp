@@ -94,7 +94,7 @@ class StopSignals {
     ::sigaddset(&set, SIGTERM);
     ::sigaddset(&set, SIGINT);
     ::pthread_sigmask(SIG_BLOCK, &set, &before_);
-    fd_ = OwnedFd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+    fd_ = detail::beyond_standard(OwnedFd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)});
   }
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;

@@ -207,18 +207,22 @@ KeeperLink::Woken KeeperLink::wait_bell(TimePoint deadline) {
 
 Result<std::uint64_t> KeeperLink::surroundings() {
   const std::lock_guard lock{surrounding_};
-  const OwnedFd folder{::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)};
-  if (!folder) return system_failure("open the current folder");
+  const auto folder = owned(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), "open the current folder");
+  if (!folder) return tl::unexpected<Error>{folder.error()};
   const std::string variables = all_variables();
   const bool own_environment = variables != environment_at_start_;
-  std::string key = identity_of(folder.get()) + "," + identity_of(0) + "," + identity_of(1) + "," +
-                    identity_of(2) + "," + std::to_string(current_umask());
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  std::string key = identity_of(folder->get()) + "," + identity_of(0) + "," + identity_of(1) + "," +
+                    identity_of(2) + "," + std::to_string(current_umask()) + "," +
+                    std::to_string(limit.rlim_cur);
   if (own_environment) key += variables;
   if (key == surroundings_key_) return surroundings_id_;
 
-  const OwnedFd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
-  std::vector<int> descriptors{folder.get(), standard_or(0, null.get()), standard_or(1, null.get()),
-                               standard_or(2, null.get())};
+  const auto null = owned(::open("/dev/null", O_RDWR | O_CLOEXEC), "open /dev/null");
+  if (!null) return tl::unexpected<Error>{null.error()};
+  std::vector<int> descriptors{folder->get(), standard_or(0, null->get()), standard_or(1, null->get()),
+                               standard_or(2, null->get())};
   OwnedFd file;
   if (own_environment) {
     auto made = environment_file(variables);
@@ -226,8 +230,6 @@ Result<std::uint64_t> KeeperLink::surroundings() {
     file = std::move(*made);
     descriptors.push_back(file.get());
   }
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
   const control::Surroundings request{
       .umask = current_umask(), .descriptors_soft_max = limit.rlim_cur, .own_environment = own_environment};
   auto answer = ask<control::Id>(request, {}, descriptors);

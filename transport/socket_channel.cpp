@@ -42,7 +42,7 @@ std::vector<OwnedFd> detach(msghdr& message) {
     for (std::size_t i = 0; i < count; ++i) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
-      result.emplace_back(fd);
+      result.push_back(detail::beyond_standard(OwnedFd{fd}));
     }
   }
   return result;
@@ -56,7 +56,8 @@ Result<std::pair<SocketChannel, SocketChannel>> SocketChannel::create_pair() {
   std::array<int, 2> ends{-1, -1};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == -1)
     return detail::system_failure("socketpair");
-  return std::pair{SocketChannel{OwnedFd{ends[0]}}, SocketChannel{OwnedFd{ends[1]}}};
+  return std::pair{SocketChannel{detail::beyond_standard(OwnedFd{ends[0]})},
+                   SocketChannel{detail::beyond_standard(OwnedFd{ends[1]})}};
 }
 
 Result<void> SocketChannel::send(std::span<const std::byte> bytes, std::span<const int> descriptors,

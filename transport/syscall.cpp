@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <troupe/transport/syscall.hpp>
 
+#include <fcntl.h>
 #include <poll.h>
+#include <unistd.h>
 extern "C" {
 #include <sys/pidfd.h>
 }
@@ -19,9 +21,15 @@ Error system_error(std::string_view what, int errnum) {
                std::string{what} + ": " + std::generic_category().message(errnum)};
 }
 
+OwnedFd beyond_standard(OwnedFd fd) noexcept {
+  if (fd.get() > STDERR_FILENO) return fd;
+  const int higher = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  return higher == -1 ? std::move(fd) : OwnedFd{higher};
+}
+
 Result<OwnedFd> owned(int fd, std::string_view what) {
   if (fd == -1) return system_failure(what);
-  return OwnedFd{fd};
+  return beyond_standard(OwnedFd{fd});
 }
 
 Result<OwnedFd> open_pidfd(int pid) { return owned(::pidfd_open(pid, 0), "pidfd_open"); }

@@ -27,7 +27,11 @@ auto retried(Call call) {
   return result;
 }
 
-/// Takes ownership of what a call returned, or says why it failed.
+/// The same under a number above 2. Where the program has closed 0, 1 or 2, whoever opens those next means
+/// them, and would have ours. As it is when no other number is left.
+[[nodiscard]] OwnedFd beyond_standard(OwnedFd fd) noexcept;
+
+/// Takes ownership of what a call returned, beyond the standard numbers, or says why it failed.
 [[nodiscard]] Result<OwnedFd> owned(int fd, std::string_view what);
 
 /// Of a child that was not reaped yet, or of this process: another's number may be a stranger's by now.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -67,6 +68,20 @@ TEST_F(KeeperTest, EndsWithItsLinkAndTheNextStartMakesAnother) {
   EXPECT_TRUE(first.gone(0ns));
   EXPECT_EQ(run(Process{[] { std::exit(3); }}).status(), ExitStatus{Exited{3}});
   EXPECT_NE(test::keeper_pid(), first.pid());
+}
+
+TEST_F(KeeperTest, TheStandardNumbersThatTheProgramHasClosedStayFree) {
+  KeeperLink::end(patience);
+  std::string taken;
+  {
+    const test::Redirected input{STDIN_FILENO, -1};
+    const test::Redirected output{STDOUT_FILENO, -1};
+    const test::Redirected error{STDERR_FILENO, -1};
+    run(Process{[] {}});
+    for (const int fd : {0, 1, 2})
+      if (::fcntl(fd, F_GETFD) != -1) taken += std::to_string(fd) + " ";
+  }
+  EXPECT_EQ(taken, "");
 }
 
 TEST_F(KeeperTest, StopsWhatStillRunsWhenItsLinkEnds) {

@@ -28,6 +28,7 @@ using namespace std::chrono_literals;
 using test::Gate;
 using test::Inbox;
 using test::patience;
+using test::Redirected;
 using test::say;
 using test::Watched;
 
@@ -375,36 +376,21 @@ TEST_P(ProcessTest, HasTheUmaskOfTheMomentOfItsStart) {
   EXPECT_EQ(inbox.next(), std::to_string(0137));
 }
 
-TEST_P(ProcessTest, HasTheDescriptorLimitOfTheProgramAndNotOfTheKeeper) {
+TEST_P(ProcessTest, HasTheDescriptorLimitOfTheMomentOfItsStartAndNotTheKeepers) {
+  const auto say_limit = [](const std::string& path) {
+    rlimit here{};
+    ::getrlimit(RLIMIT_NOFILE, &here);
+    say(path, std::to_string(here.rlim_cur));
+  };
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
-  run(Process{options(),
-              [](const std::string& path) {
-                rlimit here{};
-                ::getrlimit(RLIMIT_NOFILE, &here);
-                say(path, std::to_string(here.rlim_cur));
-              },
-              inbox.path()});
-  EXPECT_EQ(inbox.next(), std::to_string(limit.rlim_cur));
-}
-
-/// A descriptor of this process that is another for a while.
-class Redirected {
- public:
-  Redirected(int fd, int to) : fd_{fd}, before_{::fcntl(fd, F_DUPFD_CLOEXEC, 100)} {
-    if (to == -1)
-      ::close(fd);
-    else
-      ::dup2(to, fd);
+  for (int i = 0; i < 2; ++i) {  // that of the moment, though nothing else has changed
+    run(Process{options(), say_limit, inbox.path()});
+    EXPECT_EQ(inbox.next(), std::to_string(limit.rlim_cur));
+    --limit.rlim_cur;
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
   }
-  Redirected(const Redirected&) = delete;
-  Redirected& operator=(const Redirected&) = delete;
-  ~Redirected() { ::dup2(before_.get(), fd_); }
-
- private:
-  int fd_;
-  OwnedFd before_;
-};
+}
 
 std::string read_to_the_end(int fd) {
   std::string text;

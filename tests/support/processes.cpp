@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "processes.hpp"
 
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -84,5 +85,14 @@ void Watched::signal(int number) const {
   if (::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0) == -1)
     throw Failure{detail::system_error("pidfd_send_signal", errno)};
 }
+
+Redirected::Redirected(int fd, int to) : fd_{fd}, before_{::fcntl(fd, F_DUPFD_CLOEXEC, 100)} {
+  if (to == -1)
+    ::close(fd);
+  else
+    ::dup2(to, fd);
+}
+
+Redirected::~Redirected() { ::dup2(before_.get(), fd_); }
 
 }  // namespace troupe::test

@@ -9,7 +9,7 @@
 #include <troupe/transport/owned_fd.hpp>
 #include <vector>
 
-// What /proc knows of processes that are not the test's own children.
+// What /proc knows of processes that are not the test's own children, and what a test does to its own.
 namespace troupe::test {
 
 /// Guards against a hang; no test expects to wait so long.
@@ -39,6 +39,19 @@ class Watched {
  private:
   pid_t pid_;
   OwnedFd pidfd_;
+};
+
+/// A descriptor of this process that is another for a while; -1: closed.
+class Redirected {
+ public:
+  Redirected(int fd, int to);
+  Redirected(const Redirected&) = delete;
+  Redirected& operator=(const Redirected&) = delete;
+  ~Redirected();
+
+ private:
+  int fd_;
+  OwnedFd before_;
 };
 
 }  // namespace troupe::test
