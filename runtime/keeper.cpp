@@ -69,12 +69,18 @@ Result<void> Keeper::begin() {
 
 void Keeper::run() {
   while (!ending_) {
-    loop_.run_once(std::min({supervision::next_deadline(tree_), next_look_, zygote_deadline()}));
+    turn(std::min(next_look_, zygote_deadline()));
     look_after_zygote();
     if (Clock::now() >= next_look_) judge_progress();
-    apply(supervision::Tick{});
   }
   end_everything();
+}
+
+/// One round of the loop, at most until then.
+void Keeper::turn(TimePoint deadline) {
+  loop_.run_once(std::min({supervision::next_deadline(tree_), clears_again_, deadline}));
+  if (Clock::now() >= clears_again_) finish_clears();
+  apply(supervision::Tick{});
 }
 
 // ---- decisions and what they ask for ---------------------------------------------------------------
@@ -219,10 +225,7 @@ void Keeper::end_everything() {
   const auto ended = [&] {
     return std::ranges::all_of(tree_.supervisors, [](const auto& one) { return one.second.ended; });
   };
-  while (!ended() && Clock::now() < deadline) {
-    loop_.run_once(std::min(supervision::next_deadline(tree_), deadline));
-    apply(supervision::Tick{});
-  }
+  while (!ended() && Clock::now() < deadline) turn(deadline);
   kill_the_rest();
 }
 

@@ -89,7 +89,8 @@ class Keeper {
   /// until we reap them.
   struct Clearing {
     supervision::Clear what{};
-    std::set<int> strays{};  ///< that were found to be its own: what is dying cannot be asked any more
+    TimePoint unclear_until{};  ///< from then on a process without an environment is nobody's
+    std::set<int> strays{};     ///< that were found to be its own: what is dying cannot be asked any more
   };
   struct EarlyExit {
     int pid = 0;
@@ -97,6 +98,7 @@ class Keeper {
   };
 
   // keeper.cpp: the loop, and the decisions that it carries out
+  void turn(TimePoint deadline);
   void apply(const supervision::Event& event);
   void carry_out(const supervision::Action& action);
   void ask_to_stop(supervision::ChildId id);
@@ -126,6 +128,7 @@ class Keeper {
   void process_gone(supervision::ChildId id, const ExitStatus& status);
   void clear(const supervision::Clear& action);
   void finish_clears();
+  [[nodiscard]] bool holds_up(Clearing& clearing, int pid);
 
   // keeper_requests.cpp: what clients ask for
   int add_client(SocketChannel channel, RoleId role, supervision::ChildId child, Incarnation incarnation);
@@ -168,6 +171,7 @@ class Keeper {
   std::map<std::uint64_t, std::weak_ptr<const Surroundings>> surroundings_{};
   std::deque<EarlyExit> early_exits_{};  ///< reaped before their start was answered
   std::vector<Clearing> clears_{};
+  TimePoint clears_again_ = never;  ///< when a process that was unclear is looked at again
   Chronicle chronicle_{};
   std::uint64_t next_id_ = 2;  ///< of children, supervisors and surroundings alike
   std::deque<supervision::Event> events_{};

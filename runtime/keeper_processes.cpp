@@ -29,6 +29,10 @@ ExitStatus status_of(const siginfo_t& info) {
   return Signaled{info.si_status, info.si_code == CLD_DUMPED};
 }
 
+constexpr auto unclear_for = std::chrono::milliseconds{
+    20};  ///< between taking up a program and showing its environment pass microseconds
+constexpr auto look_again_after = std::chrono::milliseconds{1};
+
 }  // namespace
 
 // ---- the zygote -----------------------------------------------------------------------------------------
@@ -251,32 +255,47 @@ void Keeper::process_gone(supervision::ChildId id, const ExitStatus& status) {
 }
 
 void Keeper::clear(const supervision::Clear& action) {
-  clears_.push_back({action});
+  clears_.push_back({.what = action, .unclear_until = deadline_in(unclear_for)});
   finish_clears();
 }
 
 /// What a dead incarnation has left behind is now our child, since we are its subreaper; it carries its role.
+/// A zombie is about to be reaped, and that brings us here again: what it leaves behind is ours by then.
 void Keeper::finish_clears() {
+  clears_again_ = never;
   if (clears_.empty()) return;
   std::set<int> known{zygote_pid_};
   for (const auto& [pid, id] : by_pid_) known.insert(pid);
   const auto unknown = unknown_children(known);
   std::vector<supervision::Clear> done;
   std::erase_if(clears_, [&](Clearing& clearing) {
-    const supervision::Clear& clear = clearing.what;
-    const std::string role =
-        role_assignment(static_cast<std::uint32_t>(::getpid()), clear.id, clear.incarnation);
-    bool empty = true;
-    for (const int pid : unknown) {
-      if (process_state(pid) == 'Z' || (!clearing.strays.contains(pid) && !carries_role(pid, role))) continue;
-      clearing.strays.insert(pid);
-      empty = false;
-      if (auto pidfd = open_pidfd(pid)) ::pidfd_send_signal(pidfd->get(), SIGKILL, nullptr, 0);
-    }
-    if (empty) done.push_back(clear);
-    return empty;
+    const auto left = std::ranges::count_if(unknown, [&](int pid) { return holds_up(clearing, pid); });
+    if (left == 0) done.push_back(clearing.what);
+    return left == 0;
   });
   for (const supervision::Clear& clear : done) apply(supervision::Cleared{clear.id, clear.incarnation});
+}
+
+/// Whether this child of ours may belong to the dead incarnation, or what it leaves behind; if it certainly
+/// does, it is killed.
+bool Keeper::holds_up(Clearing& clearing, int pid) {
+  const supervision::Clear& clear = clearing.what;
+  const auto look = [&] {
+    return belonging(pid,
+                     role_assignment(static_cast<std::uint32_t>(::getpid()), clear.id, clear.incarnation));
+  };
+  switch (clearing.strays.contains(pid) ? Belonging::yes : look()) {
+    case Belonging::no: return false;
+    case Belonging::dying: return true;
+    case Belonging::unclear:
+      if (Clock::now() >= clearing.unclear_until) return false;
+      clears_again_ = std::min(clears_again_, deadline_in(look_again_after));
+      return true;
+    case Belonging::yes: break;
+  }
+  clearing.strays.insert(pid);
+  if (auto pidfd = open_pidfd(pid)) ::pidfd_send_signal(pidfd->get(), SIGKILL, nullptr, 0);
+  return true;
 }
 
 }  // namespace troupe::detail

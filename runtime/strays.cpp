@@ -31,6 +31,28 @@ std::string of_process(int pid, const char* file) {
   return read_whole("/proc/" + std::to_string(pid) + "/" + file);
 }
 
+struct Stat {
+  char state = '?';
+  bool is_exiting = false;
+};
+
+/// The third and ninth field of /proc/<pid>/stat (proc(5)).
+Stat stat_of(int pid) {
+  constexpr unsigned long exiting = 0x4;  // PF_EXITING in the kernel's include/linux/sched.h
+  const std::string line = of_process(pid, "stat");
+  const auto name_end = line.rfind(')');  // the name may hold anything, a ')' too
+  if (name_end == std::string::npos) return {};
+  std::istringstream fields{line.substr(name_end + 1)};
+  Stat stat;
+  std::array<long, 5> between{};  // parent, group, session, terminal, its group
+  unsigned long flags = 0;
+  fields >> stat.state;
+  for (long& field : between) fields >> field;
+  fields >> flags;
+  stat.is_exiting = (flags & exiting) != 0;
+  return stat;
+}
+
 }  // namespace
 
 std::vector<int> unknown_children(const std::set<int>& known) {
@@ -42,16 +64,15 @@ std::vector<int> unknown_children(const std::set<int>& known) {
   return unknown;
 }
 
-bool carries_role(int pid, const std::string& assignment) {
+Belonging belonging(int pid, const std::string& assignment) {
   const std::string variables = of_process(pid, "environ");
-  return variables.find(assignment) != std::string::npos;
+  if (variables.find(assignment) != std::string::npos) return Belonging::yes;
+  if (!variables.empty()) return Belonging::no;
+  const Stat stat = stat_of(pid);  // its memory, and the environment in it, goes long before it is a zombie
+  return stat.state == 'Z' || stat.is_exiting ? Belonging::dying : Belonging::unclear;
 }
 
-char process_state(int pid) {
-  const std::string stat = of_process(pid, "stat");
-  const auto name_end = stat.rfind(')');  // the name may hold anything, a ')' too
-  return name_end == std::string::npos || name_end + 2 >= stat.size() ? '?' : stat[name_end + 2];
-}
+char process_state(int pid) { return stat_of(pid).state; }
 
 bool is_traced(int pid) {
   const std::string status = of_process(pid, "status");

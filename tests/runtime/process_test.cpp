@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -550,6 +551,34 @@ TEST_P(ProcessTest, ItsDeathEndsEvenADetachedGrandchild) {
   Process process{options(), detach_a_stranger, inbox.path()};
   process.start().value();
   const Watched stranger{inbox.next_number()};
+  process.kill().value();
+  process.join(patience).value();
+  EXPECT_TRUE(stranger.gone(0ns));
+}
+
+/// The middle one of three takes its time to end, and for so long it neither says whose it is nor gives its
+/// own child away.
+void detach_behind_one_that_ends_slowly(const std::string& inbox, const std::string& gate) {
+  if (::fork() == 0) {
+    if (::fork() == 0) {
+      say(inbox, std::to_string(::getpid()));
+      test::wait_for_ever();
+    }
+    constexpr std::size_t ballast = 256 << 20U;
+    ::mmap(nullptr, ballast, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    say(inbox, "heavy");
+    test::pass(gate);
+    ::_exit(0);
+  }
+  test::wait_for_ever();
+}
+
+TEST_P(ProcessTest, ItsDeathEndsEvenAGrandchildWhoseParentIsJustEnding) {
+  Process process{options(), detach_behind_one_that_ends_slowly, inbox.path(), gate.path()};
+  process.start().value();
+  const Watched stranger{inbox.next_number()};
+  ASSERT_EQ(inbox.next(), "heavy");
+  gate.open();
   process.kill().value();
   process.join(patience).value();
   EXPECT_TRUE(stranger.gone(0ns));
