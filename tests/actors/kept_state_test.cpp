@@ -185,7 +185,7 @@ struct Player {
 };
 
 TEST_F(KeptStateTest, TwoActorsThatFillEachOthersMailboxesGetOn) {
-  constexpr std::uint32_t balls = 200;
+  constexpr std::uint32_t balls = 60;  // twice what the mailboxes hold
   constexpr std::uint32_t bounces = 20;
   const ChildOptions small{.mailbox_bytes_max = 3 * lane::capacity_min, .state_bytes_max = 1024 * 1024};
   const auto left = node.spawn<Player>("left", small, "right").value();
