@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <charconv>
+#include <filesystem>
 #include <sstream>
 #include <string_view>
 #include <troupe/transport/owned_fd.hpp>
@@ -29,6 +29,16 @@ std::string read_whole(const std::string& path) {
 
 std::string of_process(int pid, const char* file) {
   return read_whole("/proc/" + std::to_string(pid) + "/" + file);
+}
+
+/// Where the first thread has ended before the others, it looks like a zombie, and only they show it.
+std::string environment_of(int pid) {
+  std::string variables = of_process(pid, "environ");
+  std::error_code gone;
+  std::filesystem::directory_iterator thread{"/proc/" + std::to_string(pid) + "/task", gone};
+  for (; variables.empty() && !gone && thread != end(thread); thread.increment(gone))
+    variables = read_whole(thread->path().string() + "/environ");
+  return variables;
 }
 
 struct Stat {
@@ -65,7 +75,7 @@ std::vector<int> unknown_children(const std::set<int>& known) {
 }
 
 Belonging belonging(int pid, const std::string& assignment) {
-  const std::string variables = of_process(pid, "environ");
+  const std::string variables = environment_of(pid);
   if (variables.find(assignment) != std::string::npos) return Belonging::yes;
   if (!variables.empty()) return Belonging::no;
   const Stat stat = stat_of(pid);  // its memory, and the environment in it, goes long before it is a zombie

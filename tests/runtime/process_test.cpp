@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -579,6 +580,29 @@ TEST_P(ProcessTest, ItsDeathEndsEvenAGrandchildWhoseParentIsJustEnding) {
   const Watched stranger{inbox.next_number()};
   ASSERT_EQ(inbox.next(), "heavy");
   gate.open();
+  process.kill().value();
+  process.join(patience).value();
+  EXPECT_TRUE(stranger.gone(0ns));
+}
+
+void detach_one_whose_first_thread_ends(const std::string& inbox) {
+  if (::fork() == 0) {
+    std::thread{[inbox] {
+      say(inbox, std::to_string(::getpid()));
+      test::wait_for_ever();
+    }}.detach();
+    ::syscall(SYS_exit, 0);  // of this thread
+  }
+  test::wait_for_ever();
+}
+
+TEST_P(ProcessTest, ItsDeathEndsEvenAGrandchildWhoseFirstThreadHasEnded) {
+  Process process{options(), detach_one_whose_first_thread_ends, inbox.path()};
+  process.start().value();
+  const Watched stranger{inbox.next_number()};
+  const TimePoint deadline = deadline_in(patience);
+  while (!test::status_line(stranger.pid(), "State").starts_with('Z') && Clock::now() < deadline)
+    std::this_thread::yield();
   process.kill().value();
   process.join(patience).value();
   EXPECT_TRUE(stranger.gone(0ns));
