@@ -89,6 +89,7 @@ class Keeper {
   /// until we reap them.
   struct Clearing {
     supervision::Clear what{};
+    std::string role{};         ///< the assignment that its processes carry
     TimePoint unclear_until{};  ///< from then on a process without an environment is nobody's
     std::set<int> strays{};     ///< that were found to be its own: what is dying cannot be asked any more
   };

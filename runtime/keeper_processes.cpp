@@ -255,7 +255,10 @@ void Keeper::process_gone(supervision::ChildId id, const ExitStatus& status) {
 }
 
 void Keeper::clear(const supervision::Clear& action) {
-  clears_.push_back({.what = action, .unclear_until = deadline_in(unclear_for)});
+  clears_.push_back(
+      {.what = action,
+       .role = role_assignment(static_cast<std::uint32_t>(::getpid()), action.id, action.incarnation),
+       .unclear_until = deadline_in(unclear_for)});
   finish_clears();
 }
 
@@ -279,12 +282,7 @@ void Keeper::finish_clears() {
 /// Whether this child of ours may belong to the dead incarnation, or what it leaves behind; if it certainly
 /// does, it is killed.
 bool Keeper::holds_up(Clearing& clearing, int pid) {
-  const supervision::Clear& clear = clearing.what;
-  const auto look = [&] {
-    return belonging(pid,
-                     role_assignment(static_cast<std::uint32_t>(::getpid()), clear.id, clear.incarnation));
-  };
-  switch (clearing.strays.contains(pid) ? Belonging::yes : look()) {
+  switch (clearing.strays.contains(pid) ? Belonging::yes : belonging(pid, clearing.role)) {
     case Belonging::no: return false;
     case Belonging::dying: return true;
     case Belonging::unclear:

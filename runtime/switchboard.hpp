@@ -123,13 +123,16 @@ class Switchboard {
   Result<Lane*> make_lane(Role& sender, RoleId from, Role& reader, const control::Connect& request);
   [[nodiscard]] std::uint64_t capacity_for(const control::Connect& request) const;
   [[nodiscard]] std::uint64_t published(const Lane& lane) const;
+  [[nodiscard]] bool is_drained(const Lane& lane, const Role& reader) const;
   void retire(Lane& lane);
   void free_lane(std::uint64_t lane);
+  void erase_if_unused(RoleId role);
+  void notify(Role& role);
+
+  // switchboard_news.cpp, as all that is told of it: pull(), and how a role is judged from outside
   void publish_reader_file(Role& role);
   control::Change next_change(Role& role, Given& given);
   void confirm(Role& role);
-  void erase_if_unused(RoleId role);
-  void notify(Role& role);
 
   OwnedFd notice_file_{};
   MemoryMap notice_map_{};
