@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <troupe/actors/endpoint.hpp>
 
-#include <sched.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,8 +14,6 @@ namespace {
 using namespace std::chrono_literals;
 using control::LaneClass;
 
-constexpr auto spin_for = 20us;  ///< what waking a sleeper on another core takes (docs/benchmarks.md)
-constexpr auto no_spin_after_switch = 100ms;
 constexpr auto retry_after = 20ms;  ///< where a limit stands in the way, whose end nobody announces
 
 /// The process's one endpoint. Guarded by `making`.
@@ -53,22 +49,6 @@ class ShownActivity {
   lane::Progress& progress_;
   std::uint32_t before_;
 };
-
-/// Whether another process may run while this one spins.
-bool has_cores_to_spare() {
-  static const bool spare = [] {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    return ::sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
-  }();
-  return spare;
-}
-
-long involuntary_switches() {
-  rusage usage{};
-  ::getrusage(RUSAGE_THREAD, &usage);
-  return usage.ru_nivcsw;
-}
 
 }  // namespace
 
@@ -174,26 +154,9 @@ void Endpoint::sleep_for_room(TimePoint deadline) {
     const auto woken = wait_bell(deadline);
 }
 
-/// Looks again and again for as long as waking a sleeper takes, and a while without even a look at the clock.
-/// Not where that has cost somebody else the core lately.
-template <class Predicate>
-bool Endpoint::spin_until(Predicate something) {
-  constexpr int looks_without_clock = 200;
-  if (!has_cores_to_spare()) return false;
-  for (int i = 0; i < looks_without_clock; ++i)
-    if (something()) return true;
-  if (Clock::now() < spin_allowed_at_) return false;
-  const long switches = involuntary_switches();
-  const TimePoint until = deadline_in(spin_for);
-  while (Clock::now() < until)
-    if (something()) return true;
-  if (involuntary_switches() != switches) spin_allowed_at_ = deadline_in(no_spin_after_switch);
-  return false;
-}
-
 void Endpoint::sleep(TimePoint deadline) {
   const auto something = [&] { return has_news() || in_.has_mail(); };
-  if (spin_until(something)) return;
+  if (spin_.until(something)) return;
   file_.announce_sleep();
   if (!something()) [[maybe_unused]]
     const auto woken = wait_bell(deadline);
@@ -354,7 +317,7 @@ Result<ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const Payload& p
     if (found) return std::move(*found);
     if (lane.ended) return tl::unexpected<Error>{down(lane, *offset)};
     if (Clock::now() >= deadline) return failure(ErrorKind::timed_out, "ask: no reply within its deadline");
-    if (spin_until([&] { return in_.has_reply() || has_news(); })) continue;
+    if (spin_.until([&] { return in_.has_reply() || has_news(); })) continue;
     file_.announce_sleep();
     auto woken = KeeperLink::Woken::rung;
     if (!in_.has_reply() && !has_news()) woken = wait_bell(deadline);

@@ -10,6 +10,7 @@
 #include <troupe/actors/lanes_out.hpp>
 #include <troupe/transport/codec.hpp>
 #include <troupe/transport/envelope.hpp>
+#include <troupe/transport/spin.hpp>
 
 namespace troupe::detail {
 
@@ -103,8 +104,6 @@ class Endpoint {
                                     Duration within);
   Result<std::uint64_t> write_letter(const Address& to, const FrameInfo& info,
                                      std::span<const std::byte> prefix, const Payload& payload);
-  template <class Predicate>
-  [[nodiscard]] bool spin_until(Predicate something);
   Result<void> wait_for_room(LanesOut::Lane& lane, std::size_t bytes, TimePoint deadline);
   [[nodiscard]] static Error down(const LanesOut::Lane& lane, std::uint64_t offset);
 
@@ -122,7 +121,7 @@ class Endpoint {
   Duration patience_ = std::chrono::seconds{5};
   Outbox* outbox_ = nullptr;
   std::uint64_t next_token_ = 1;
-  TimePoint spin_allowed_at_{};
+  Spin spin_;
 };
 
 }  // namespace troupe::detail
