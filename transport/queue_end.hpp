@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <troupe/transport/clock.hpp>
+#include <troupe/transport/liveness.hpp>
+#include <troupe/transport/owned_fd.hpp>
+#include <troupe/transport/result.hpp>
+#include <troupe/transport/select.hpp>
+#include <vector>
+
+namespace troupe {
+
+/// What a put does that finds no room. Whatever is dropped is counted (QueueCounts).
+enum class Overflow : std::uint8_t {
+  block,     ///< waits for room until its deadline, then `timed_out`
+  fail,      ///< `full` at once
+  drop_new,  ///< drops what was to be put
+  drop_old,  ///< drops the oldest of this sender's that nobody has in hand
+  latest,    ///< room or not: drops all of this sender's earlier ones that nobody has in hand
+};
+
+/// What became of a put that did not fail.
+enum class Placed : std::uint8_t {
+  queued,   ///< it outlives its sender
+  dropped,  ///< Overflow::drop_new, or nothing older could be dropped
+};
+
+/// Bounds and habits of a queue; the same for all its ends.
+struct QueueOptions {
+  std::string name = "queue";         ///< for messages to people
+  std::size_t items_max = 1024;       ///< of one sender, put and not yet acknowledged
+  std::size_t bytes_max = 1U << 20U;  ///< of one sender: encoded, with 32 a message
+  std::size_t senders_max = 16;       ///< at a time, those on their way to a process included
+  std::size_t ends_max = 64;          ///< senders, receivers and the owner; at most 128
+  std::uint32_t attempts_max = 3;     ///< one more than these, and an item goes to the quarantine
+  Overflow overflow = Overflow::block;
+};
+
+/// Of a queue since it was made. Exact when nobody works on it.
+struct QueueCounts {
+  std::uint64_t put = 0;  ///< queued
+  std::uint64_t acknowledged = 0;
+  std::uint64_t given_back = 0;  ///< by a receiver, or since it died
+  std::uint64_t quarantined = 0;
+  std::uint64_t refused_full = 0;  ///< puts that ended `full` or `timed_out`
+  std::uint64_t dropped_new = 0;
+  std::uint64_t dropped_old = 0;
+  std::uint64_t replaced = 0;  ///< dropped by Overflow::latest
+
+  friend bool operator==(const QueueCounts&, const QueueCounts&) = default;
+};
+
+/// An item that nobody is offered any more, and why.
+struct Quarantined {
+  enum class Cause : std::uint8_t { attempts, given_up, malformed };
+  Cause cause = Cause::attempts;
+  std::uint32_t attempts = 0;
+  std::uint64_t type = 0;  ///< type_id of the message
+  std::vector<std::byte> bytes{};
+};
+
+/// Who holds what of a queue: for an error that says why it is not empty.
+struct Holder {
+  ProcessMark process{};
+  std::size_t items = 0;  ///< taken and not acknowledged
+};
+
+namespace detail {
+
+enum class Verdict : std::uint8_t {
+  acknowledge,  ///< done
+  give_back,    ///< to somebody else, with attempt + 1
+  give_up,      ///< to the quarantine
+  malformed,    ///< to the quarantine: its bytes do not decode
+};
+
+/// An item in the hand of one receiver.
+struct Taken {
+  std::uint64_t ticket = 0;  ///< settles it
+  std::uint64_t type = 0;
+  std::uint32_t attempt = 1;           ///< 1 is the first
+  std::span<const std::byte> bytes{};  ///< valid until it is settled; may be memory that others can write
+};
+
+/// How an end comes to another process: bytes and the descriptors that they speak of.
+struct QueuePass {
+  std::vector<std::byte> bytes{};
+  std::vector<OwnedFd> descriptors{};
+};
+
+/// The sending end of a queue, below types. One thread at a time (queue.hpp holds the lock).
+class QueueSender {
+ public:
+  QueueSender() = default;
+  QueueSender(const QueueSender&) = delete;
+  QueueSender& operator=(const QueueSender&) = delete;
+  virtual ~QueueSender() = default;  ///< an end that is gone holds the stream open no longer
+
+  /// Room for at least `bytes`; empty if overflow drops this put. `timed_out`, `full`; `closed` when the
+  /// queue has ended; `invalid` for what can never fit.
+  [[nodiscard]] virtual Result<std::span<std::byte>> reserve(std::size_t bytes, TimePoint deadline) = 0;
+  /// Puts the first `bytes` bytes of what the last reserve() gave. When it returns the item outlives this
+  /// process.
+  [[nodiscard]] virtual Result<void> commit(std::uint64_t type, std::size_t bytes, TimePoint deadline) = 0;
+};
+
+/// The receiving end. One thread at a time.
+class QueueReceiver {
+ public:
+  QueueReceiver() = default;
+  QueueReceiver(const QueueReceiver&) = delete;
+  QueueReceiver& operator=(const QueueReceiver&) = delete;
+  virtual ~QueueReceiver() = default;  ///< gives back what is in hand
+
+  /// `timed_out`; `closed` when the queue has ended: closed by its owner (or the owner died), no sender left,
+  /// and nothing in it but what this end itself has in hand.
+  [[nodiscard]] virtual Result<Taken> take(TimePoint deadline) = 0;
+  /// `refused` for a ticket that is not in hand.
+  [[nodiscard]] virtual Result<void> settle(std::uint64_t ticket, Verdict verdict) = 0;
+  /// Ready when take() would not wait.
+  [[nodiscard]] virtual Waitable readable() = 0;
+};
+
+/// A queue as its ends' processes see it, below types.
+class QueueAccess {
+ public:
+  QueueAccess() = default;
+  QueueAccess(const QueueAccess&) = delete;
+  QueueAccess& operator=(const QueueAccess&) = delete;
+  virtual ~QueueAccess() = default;
+
+  [[nodiscard]] virtual Result<std::unique_ptr<QueueSender>> sender() = 0;
+  [[nodiscard]] virtual Result<std::unique_ptr<QueueReceiver>> receiver() = 0;
+  enum class End : std::uint8_t { sender, receiver };
+  /// An end for another process. A sender on its way counts as one: it holds the stream open until it has
+  /// arrived and ended there, or until this access, which answers for it, is gone.
+  [[nodiscard]] virtual Result<QueuePass> pass(End end) = 0;
+
+  /// By the owner: no new senders; when those that there are have ended, and all is acknowledged, the stream
+  /// ends.
+  virtual void close() noexcept = 0;
+  [[nodiscard]] virtual std::size_t size() = 0;  ///< put and not yet acknowledged
+  /// Waits until all that was put is acknowledged (or in the quarantine). `timed_out` names the holders.
+  [[nodiscard]] virtual Result<void> drain(TimePoint deadline) = 0;
+  [[nodiscard]] virtual std::vector<Holder> holders() = 0;
+  [[nodiscard]] virtual QueueCounts counts() = 0;
+  [[nodiscard]] virtual std::vector<Quarantined> quarantine() = 0;
+};
+
+}  // namespace detail
+}  // namespace troupe
