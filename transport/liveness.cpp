@@ -14,11 +14,9 @@
 namespace troupe {
 namespace {
 
-/// Field 22 of /proc/<pid>/stat (proc(5)), counted from behind the name, which may hold anything; 0: no such
-/// process.
-std::uint64_t start_of(int pid) {
+/// Field 22 of a /proc/<pid>/stat (proc(5)), counted from behind the name, which may hold anything.
+std::uint64_t start_in(const std::string& path) {
   constexpr int fields_between = 20;  // from the state, the third field, to the start
-  const std::string path = "/proc/" + (pid == 0 ? std::string{"self"} : std::to_string(pid)) + "/stat";
   const OwnedFd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!file) return 0;
   std::array<char, 1024> bytes{};
@@ -44,7 +42,11 @@ tl::unexpected<Error> ended(int pid) {
 
 }  // namespace
 
-ProcessMark own_mark() { return {::getpid(), start_of(0)}; }
+std::uint64_t started_at(std::int32_t pid) {
+  return pid <= 0 ? 0 : start_in("/proc/" + std::to_string(pid) + "/stat");
+}
+
+ProcessMark own_mark() { return {::getpid(), start_in("/proc/self/stat")}; }
 
 Result<OwnedFd> watch_process(const ProcessMark& mark) {
   if (mark.pid <= 0) return ended(mark.pid);
@@ -55,7 +57,7 @@ Result<OwnedFd> watch_process(const ProcessMark& mark) {
   }
   // Whose number this is is looked up after opening: had the process ended before, the number may be
   // another's, and from here on the descriptor cannot change its meaning.
-  if (start_of(mark.pid) != mark.started) return ended(mark.pid);
+  if (started_at(mark.pid) != mark.started) return ended(mark.pid);
   return pidfd;
 }
 

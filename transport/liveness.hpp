@@ -19,6 +19,9 @@ struct ProcessMark {
 /// Of the calling process; right in a plain fork's child as well.
 [[nodiscard]] ProcessMark own_mark();
 
+/// When the process that now has this number started, in clock ticks; 0: there is none.
+[[nodiscard]] std::uint64_t started_at(std::int32_t pid);
+
 /// A descriptor that is readable once that process has ended. `down` if it has ended already (another process
 /// may have its number by now, and is told apart after opening); `exhausted` without room for a descriptor.
 [[nodiscard]] Result<OwnedFd> watch_process(const ProcessMark& mark);

@@ -61,8 +61,8 @@ MemoryMap::~MemoryMap() {
   if (bytes_.data() != nullptr) ::munmap(bytes_.data(), bytes_.size());
 }
 
-Result<MemoryMap> MemoryMap::create(int fd, std::size_t bytes, Access access) {
-  void* const at = ::mmap(nullptr, bytes, protection(access), MAP_SHARED, fd, 0);
+Result<MemoryMap> MemoryMap::create(int fd, std::size_t bytes, Access access, std::size_t offset) {
+  void* const at = ::mmap(nullptr, bytes, protection(access), MAP_SHARED, fd, static_cast<off_t>(offset));
   if (at == MAP_FAILED) return detail::system_failure("map shared memory");
   MemoryMap map{std::span{static_cast<std::byte*>(at), bytes}};
   keep_private(map.bytes_);

@@ -34,8 +34,9 @@ class MemoryMap {
   MemoryMap& operator=(MemoryMap&& other) noexcept;
   ~MemoryMap();
 
-  /// Maps `bytes` of the file from its start.
-  [[nodiscard]] static Result<MemoryMap> create(int fd, std::size_t bytes, Access access);
+  /// Maps `bytes` of the file from `offset`, a multiple of a page.
+  [[nodiscard]] static Result<MemoryMap> create(int fd, std::size_t bytes, Access access,
+                                                std::size_t offset = 0);
 
   /// Maps `header + ring` bytes of the file, and the ring once more behind itself, so
   /// that a record that runs over the ring's end is contiguous. Both are multiples of a page.
