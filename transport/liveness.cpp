@@ -48,7 +48,7 @@ std::uint64_t started_at(std::int32_t pid) {
 
 ProcessMark own_mark() { return {::getpid(), start_in("/proc/self/stat")}; }
 
-Result<OwnedFd> watch_process(const ProcessMark& mark) {
+Result<OwnedFd> watch_process(const ProcessMark& mark, std::uint64_t started_mask) {
   if (mark.pid <= 0) return ended(mark.pid);
   auto pidfd = detail::open_pidfd(mark.pid);
   if (!pidfd) {
@@ -57,7 +57,7 @@ Result<OwnedFd> watch_process(const ProcessMark& mark) {
   }
   // Whose number this is is looked up after opening: had the process ended before, the number may be
   // another's, and from here on the descriptor cannot change its meaning.
-  if (started_at(mark.pid) != mark.started) return ended(mark.pid);
+  if (((started_at(mark.pid) ^ mark.started) & started_mask) != 0) return ended(mark.pid);
   return pidfd;
 }
 

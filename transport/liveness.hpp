@@ -24,6 +24,8 @@ struct ProcessMark {
 
 /// A descriptor that is readable once that process has ended. `down` if it has ended already (another process
 /// may have its number by now, and is told apart after opening); `exhausted` without room for a descriptor.
-[[nodiscard]] Result<OwnedFd> watch_process(const ProcessMark& mark);
+/// `started_mask`: the bits of `mark.started` that are known.
+[[nodiscard]] Result<OwnedFd> watch_process(const ProcessMark& mark,
+                                            std::uint64_t started_mask = ~std::uint64_t{0});
 
 }  // namespace troupe

@@ -113,13 +113,16 @@ struct alignas(line_bytes) Slot {
 
 /// The words of one sender's ring of records.
 struct alignas(line_bytes) Lane {
-  Word tail;         ///< number of the next record: storing it publishes. Written by the lane's owner, as is:
-  Word head;         ///< every record before it is done, and its place free
+  // Written by the lane's owner.
+  Word tail;         ///< number of the next record: storing it publishes
   HalfWord waiting;  ///< odd while the owner waits for room …
   HalfWord reserved;
-  Word wanted;                     ///< … until this record is done
-  alignas(line_bytes) Word owner;  ///< an Owner::word(); the lane is free when that end is gone
-  Word returned;                   ///< moves when a record becomes ready again: a hint to look from the head
+  Word wanted;  ///< … until this record is done
+  // Written by everybody.
+  alignas(line_bytes) Word head;  ///< every record before it is done, so its place is free; only grows
+  Word owner;                     ///< an Owner::word(); the lane is free when that end is gone
+  Word returned;                  ///< moves when a record becomes ready again: a hint to look from the head
+  Word next;                      ///< a hint: records before it were taken
 };
 
 /// A message in its lane. Everything but the lease is written before the record is published.
@@ -149,7 +152,7 @@ struct Page {
   HalfWord ended;                       ///< 1: nothing will come any more; latched
   alignas(line_bytes) Word announced;   ///< moves when a receiver is about to sleep
   alignas(line_bytes) Word draining;    ///< moves when somebody is about to sleep until all is done
-  alignas(line_bytes) std::array<std::byte, page_bytes - 5 * line_bytes> unused;
+  alignas(line_bytes) std::array<std::byte, page_bytes - 4 * line_bytes> unused;
 };
 
 static_assert(sizeof(Page) == page_bytes && sizeof(Slot) == 2 * line_bytes && sizeof(Lane) == 2 * line_bytes);
