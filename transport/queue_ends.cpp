@@ -89,9 +89,8 @@ Result<QueuePlace> QueuePlace::take(std::shared_ptr<QueueFile> file, Kind kind) 
       const std::uint64_t mine = own_state(kind, state.generation).word();
       if (!file->slot(i).state.compare_exchange_strong(word, mine, std::memory_order_seq_cst)) continue;
       QueuePlace place{std::move(file), i, mine};
-      const queue::Page& page = place.file_->page();
-      const bool over = kind == Kind::receiver ? page.ended.load() != 0 : page.closed.load() != 0;
-      if (over) return has_closed(*place.file_);
+      // A receiver may come when all is over, and is told so: it is no fault of its own to be late.
+      if (kind != Kind::receiver && place.file_->page().closed.load() != 0) return has_closed(*place.file_);
       place.file_->ring_all();
       return place;
     }

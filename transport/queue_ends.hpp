@@ -17,7 +17,7 @@ namespace troupe::detail {
 class QueuePlace {
  public:
   /// Takes a free place for this process, first from the dead if there is none. `exhausted` when all are
-  /// taken, `closed` when the queue has ended, for a sender also when it was closed. Rings everybody, so that
+  /// taken, for a sender `closed` when the queue was closed. Rings everybody, so that
   /// sleepers learn to watch this process before it does anything.
   [[nodiscard]] static Result<QueuePlace> take(std::shared_ptr<QueueFile> file, queue::SlotState::Kind kind);
   /// Takes over a place that another process holds for this one. `closed` if it is no longer held.
