@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <troupe/transport/queue.hpp>
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include <troupe/transport/shared_queue.hpp>
 #include <troupe/transport/socket_channel.hpp>
 
+#include "transport/attached_queue.hpp"
 #include "transport/forked.hpp"
 #include "transport/lane_ends.hpp"
 #include "transport/nothing_left.hpp"
@@ -24,6 +24,7 @@ namespace troupe {
 namespace {
 
 using namespace std::chrono_literals;
+using test::attached;
 using test::Forked;
 
 constexpr auto patience = 20s;
@@ -32,18 +33,6 @@ struct Job {
   int number = 0;
   std::string text{};
 };
-
-std::vector<OwnedFd> copies(const std::vector<OwnedFd>& descriptors) {
-  std::vector<OwnedFd> all;
-  for (const OwnedFd& fd : descriptors) all.emplace_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
-  return all;
-}
-
-/// Attaches in a forked child.
-template <class T>
-Queue<T> attached(const std::vector<OwnedFd>& descriptors) {
-  return Queue<T>::attach(copies(descriptors)).value();
-}
 
 /// Opened by one process, waited for by another.
 class Gate {
