@@ -16,11 +16,13 @@ struct ProcessMark {
   friend bool operator==(const ProcessMark&, const ProcessMark&) = default;
 };
 
-/// Of the calling process; right in a plain fork's child as well.
-[[nodiscard]] ProcessMark own_mark();
+/// Of the calling process; right in a plain fork's child as well. `exhausted` without room for a descriptor.
+[[nodiscard]] Result<ProcessMark> own_mark();
 
 /// A descriptor that is readable once that process has ended. `down` if it has ended already (another process
-/// may have its number by now, and is told apart after opening); `exhausted` without room for a descriptor.
+/// may have its number by now, and is told apart after opening). `exhausted` without room for two
+/// descriptors, and `system` where the process lives and /proc does not show it: neither says anything about
+/// its end.
 [[nodiscard]] Result<OwnedFd> watch_process(const ProcessMark& mark);
 
 }  // namespace troupe

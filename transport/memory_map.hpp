@@ -12,8 +12,8 @@ namespace troupe {
 /// Makes an anonymous shared memory file of exactly `bytes` zero bytes.
 ///
 /// The pages are allocated at once, so that a full machine is an error here
-/// (`exhausted`) and never a SIGBUS later. It has no name anywhere, can be sealed,
-/// and is freed with its last descriptor and mapping, however their owners die.
+/// (`exhausted`) and never a SIGBUS later; so is RLIMIT_FSIZE, whose SIGXFSZ is not risked. It has no name
+/// anywhere, can be sealed, and is freed with its last descriptor and mapping, however their owners die.
 [[nodiscard]] Result<OwnedFd> create_memory(const char* label, std::size_t bytes);
 
 /// Fixes the file's size and forbids every new writable mapping and every write,
