@@ -34,7 +34,7 @@ Result<OwnedFd> create_bell() { return detail::owned(::eventfd(0, EFD_CLOEXEC | 
 
 void ring(int bell) noexcept {
   constexpr std::uint64_t one = 1;
-  [[maybe_unused]] const auto written = ::write(bell, &one, sizeof one);
+  [[maybe_unused]] const auto written = detail::retried([&] { return ::write(bell, &one, sizeof one); });
 }
 
 Result<BellWaiter> BellWaiter::create(int bell) {

@@ -21,11 +21,10 @@ constexpr std::uint64_t identity_of(std::uint64_t word) noexcept {
   return state.word();
 }
 
-SlotState own_state(Kind kind, std::uint32_t generation) {
-  static thread_local ProcessMark mark{};
-  if (mark.pid != ::getpid()) mark = own_mark();
-  return {kind, generation, static_cast<std::uint32_t>(mark.started) & SlotState::started_mask,
-          static_cast<std::uint32_t>(mark.pid)};
+SlotState own_state(const QueueFile& file, Kind kind, std::uint32_t generation) noexcept {
+  const ProcessMark& own = file.own_process();
+  return {kind, generation, static_cast<std::uint32_t>(own.started) & SlotState::started_mask,
+          static_cast<std::uint32_t>(own.pid)};
 }
 
 Result<OwnedFd> watch_holder(std::uint64_t word) {
@@ -86,7 +85,7 @@ Result<QueuePlace> QueuePlace::take(std::shared_ptr<QueueFile> file, Kind kind) 
       std::uint64_t word = file->slot(i).state.load(std::memory_order_acquire);
       const SlotState state = SlotState::of(word);
       if (state.kind != Kind::free) continue;
-      const std::uint64_t mine = own_state(kind, state.generation).word();
+      const std::uint64_t mine = own_state(*file, kind, state.generation).word();
       if (!file->slot(i).state.compare_exchange_strong(word, mine, std::memory_order_seq_cst)) continue;
       QueuePlace place{std::move(file), i, mine};
       // A receiver may come when all is over, and is told so: it is no fault of its own to be late.
@@ -104,7 +103,7 @@ Result<QueuePlace> QueuePlace::take(std::shared_ptr<QueueFile> file, Kind kind) 
 Result<QueuePlace> QueuePlace::take_over(std::shared_ptr<QueueFile> file, std::size_t slot,
                                          std::uint64_t held, Kind kind) {
   if (slot >= file->bounds().ends) return failure(ErrorKind::malformed, "queue: an end at no place");
-  const std::uint64_t mine = own_state(kind, SlotState::of(held).generation).word();
+  const std::uint64_t mine = own_state(*file, kind, SlotState::of(held).generation).word();
   if (!file->slot(slot).state.compare_exchange_strong(held, mine, std::memory_order_seq_cst))
     return has_closed(*file);
   QueuePlace place{std::move(file), slot, mine};
@@ -195,7 +194,7 @@ Result<QueuePeers> QueuePeers::create(std::shared_ptr<QueueFile> file, int bell)
 }
 
 Result<void> QueuePeers::refresh() {
-  const std::uint64_t me = identity_of(own_state(Kind::free, 0).word());
+  const std::uint64_t me = identity_of(own_state(*file_, Kind::free, 0).word());
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     const std::uint64_t word = file_->slot(i).state.load(std::memory_order_seq_cst);
     const bool somebody = SlotState::of(word).kind != Kind::free && identity_of(word) != me;

@@ -91,13 +91,6 @@ Result<std::size_t> sealed_size(int file) {
   return static_cast<std::size_t>(status.st_size);
 }
 
-Result<void> allocate(int file, std::size_t offset, std::size_t bytes, const std::string& name) {
-  const int error = ::posix_fallocate(file, static_cast<off_t>(offset), static_cast<off_t>(bytes));
-  if (error != 0)
-    return system_failure("queue " + name + ": memory of " + std::to_string(bytes) + " bytes", error);
-  return {};
-}
-
 }  // namespace
 
 // ---- bounds -----------------------------------------------------------------------------------------------
@@ -121,15 +114,12 @@ Result<std::shared_ptr<QueueFile>> QueueFile::create(const QueueOptions& options
   queue->bounds_ = *bounds;
   auto file = owned(::memfd_create("troupe-queue", MFD_CLOEXEC | MFD_ALLOW_SEALING), "memfd_create");
   if (!file) return failure(std::move(file));
-  // The payload is allocated lane by lane, when a sender takes one: until then it is only an extent.
-  if (::ftruncate(file->get(), static_cast<off_t>(bounds->file_bytes())) == -1)
-    return system_failure("queue " + options.name + ": size of its file");
-  if (auto room = allocate(file->get(), 0, bounds->payload_offset(), options.name); !room)
-    return failure(std::move(room));
-  // Whatever happens, there is memory for what cannot be delivered.
+  // The quarantine lies at the file's end, so it gives the file its size; whatever happens, there is memory
+  // for what cannot be delivered. The lanes in between are only an extent until a sender takes one.
   const std::size_t quarantine = bounds->payload_offset() + bounds->senders * bounds->ring_bytes;
-  if (auto room = allocate(file->get(), quarantine, bounds->ring_bytes, options.name); !room)
-    return failure(std::move(room));
+  for (const auto& [offset, bytes] :
+       {std::pair{quarantine, bounds->ring_bytes}, std::pair{std::size_t{0}, bounds->payload_offset()}})
+    if (auto room = allocate_memory(file->get(), offset, bytes); !room) return failure(std::move(room));
   if (::fcntl(file->get(), F_ADD_SEALS, size_seals) == -1) return system_failure("queue: seal its file");
   queue->file_ = std::move(*file);
   for (OwnedFd* const bell : {&queue->items_bell_, &queue->room_bells_[0], &queue->room_bells_[1],
@@ -168,6 +158,9 @@ Result<std::shared_ptr<QueueFile>> QueueFile::open(std::vector<OwnedFd> descript
 }
 
 Result<void> QueueFile::map() {
+  auto own = own_mark();
+  if (!own) return failure(std::move(own));
+  own_ = *own;
   auto words = MemoryMap::create(file_.get(), bounds_.payload_offset(), Access::read_write);
   if (!words) return failure(std::move(words));
   auto payload = MemoryMap::create(file_.get(), bounds_.lanes() * bounds_.ring_bytes, Access::read,
@@ -200,7 +193,7 @@ std::span<const std::byte> QueueFile::payload(std::size_t lane, const queue::Rec
 
 Result<MemoryMap> QueueFile::map_lane(std::size_t lane) const {
   const std::size_t offset = bounds_.payload_offset() + lane * bounds_.ring_bytes;
-  if (auto room = allocate(file_.get(), offset, bounds_.ring_bytes, name_); !room)
+  if (auto room = allocate_memory(file_.get(), offset, bounds_.ring_bytes); !room)
     return failure(std::move(room));
   return MemoryMap::create(file_.get(), bounds_.ring_bytes, Access::read_write, offset);
 }

@@ -59,6 +59,7 @@ class QueueFile {
   [[nodiscard]] const Bounds& bounds() const noexcept { return bounds_; }
   [[nodiscard]] std::size_t quarantine_lane() const noexcept { return bounds_.senders; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  [[nodiscard]] const ProcessMark& own_process() const noexcept { return own_; }
 
   /// A record's payload, for reading; empty if its place or length is impossible.
   [[nodiscard]] std::span<const std::byte> payload(std::size_t lane,
@@ -77,6 +78,7 @@ class QueueFile {
   [[nodiscard]] Result<void> map();
 
   std::string name_{};
+  ProcessMark own_{};
   Bounds bounds_{};
   OwnedFd file_{};
   OwnedFd items_bell_{};

@@ -172,7 +172,7 @@ std::vector<Holder> SharedQueue::holders() {
     if (!is_there(*file_, owner)) continue;
     const auto state = SlotState::of(file_->slot(queue::Owner::of(owner).slot).state.load());
     const auto pid = static_cast<std::int32_t>(state.pid);
-    all.push_back({{pid, started_at(pid)}, count});
+    all.push_back({mark_of(pid).value_or(ProcessMark{pid, 0}), count});
   }
   return all;
 }

@@ -393,7 +393,7 @@ TEST_F(QueueTest, DrainNamesWhoHoldsWhat) {
   EXPECT_NE(error.text.find("process " + std::to_string(::getpid()) + " holds 1 item"), std::string::npos)
       << error.text;
   ASSERT_EQ(queue.holders().size(), 1U);
-  EXPECT_EQ(queue.holders()[0].process, own_mark());
+  EXPECT_EQ(queue.holders()[0].process, own_mark().value());
 }
 
 // ---- in place
