@@ -21,7 +21,6 @@ namespace {
 struct Registry {
   std::mutex lock;
   std::vector<int> held{};
-  std::atomic<std::uint64_t> generation{1};
 };
 Registry& registry() {
   static Registry& instance = *new Registry;
@@ -53,11 +52,11 @@ void after_fork_in_child() {
   Registry& own = registry();
   for (const int fd : own.held) replace_by_nothing(fd);
   own.held.clear();
-  own.generation.fetch_add(1, std::memory_order_relaxed);
+  fork_generation.fetch_add(1, std::memory_order_relaxed);
   own.lock.unlock();
 }
 
-Registry& watched_registry() {
+Registry& watched_registry() noexcept {
   static const int registered = ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   TROUPE_ASSERT(registered == 0);
   return registry();
@@ -65,12 +64,9 @@ Registry& watched_registry() {
 
 }  // namespace
 
-std::uint64_t fork_generation() noexcept {
-  return watched_registry().generation.load(std::memory_order_relaxed);
-}
+void count_forks() noexcept { watched_registry(); }
 
-Result<void> ForkGuard::check(const char* what) const {
-  if (!forked()) return {};
+Result<void> ForkGuard::refused(const char* what) {
   return failure(ErrorKind::refused,
                  std::string{what} +
                      ": it belongs to the process that this one was forked from; try handing an "
