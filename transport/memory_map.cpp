@@ -38,6 +38,17 @@ Result<void> seal_against_writers(int fd) {
   return {};
 }
 
+Result<void> seal_size(int fd) {
+  if (::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == -1)
+    return detail::system_failure("seal the size of shared memory");
+  return {};
+}
+
+bool is_sealed(int fd) noexcept {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  return seals != -1 && (seals & all_seals) == all_seals;
+}
+
 Result<void> check_sealed(int fd, std::size_t bytes) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals == -1) return detail::system_failure("read the seals of shared memory");
