@@ -288,6 +288,12 @@ Result<ChannelPair> LaneChannel::create_pair(const ChannelOptions& options) {
 Result<std::unique_ptr<Channel>> LaneChannel::from(ChannelParts parts) {
   if (parts.descriptors.size() != parts_count)
     return failure(ErrorKind::invalid, "channel: not the parts of an end in shared memory");
+  // Its own files: the peer's are looked at once they are sealed.
+  const auto capacity = spec_for(parts.frame_bytes_max).capacity;
+  if (auto sound = check_size(parts.descriptors[1].get(), lane::writer_file_bytes(capacity)); !sound)
+    return failure(std::move(sound));
+  if (auto sound = check_size(parts.descriptors[2].get(), lane::reader_file_bytes(slots)); !sound)
+    return failure(std::move(sound));
   return std::unique_ptr<Channel>{new LaneChannel{std::move(parts)}};
 }
 

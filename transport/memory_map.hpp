@@ -23,6 +23,9 @@ namespace troupe {
 /// Fixes the file's size only, for a file that its writer has yet to map.
 [[nodiscard]] Result<void> seal_size(int fd);
 
+/// `refused` unless the size is fixed and exactly `bytes`: only then is it safe to map, whoever made it.
+[[nodiscard]] Result<void> check_size(int fd, std::size_t bytes);
+
 /// Whether it was sealed against writers.
 [[nodiscard]] bool is_sealed(int fd) noexcept;
 
