@@ -27,13 +27,14 @@ Registry& registry() {
   return instance;
 }
 
-/// The number stays taken: whoever destroys the copied object closes it once more. Without room for another
-/// descriptor it is the only free one for a moment, and so the next one made.
+/// Something readable, so that whoever waits for it looks and is refused. The number stays taken: whoever
+/// destroys the copied object closes it once more. Without room for another descriptor it is the only free
+/// one for a moment, and so the next one made.
 void replace_by_nothing(int fd) noexcept {
-  int nothing = ::eventfd(0, EFD_CLOEXEC);
+  int nothing = ::eventfd(1, EFD_CLOEXEC);
   if (nothing == -1) {
     ::close(fd);
-    nothing = ::eventfd(0, EFD_CLOEXEC);
+    nothing = ::eventfd(1, EFD_CLOEXEC);
   }
   if (nothing == -1 || nothing == fd) return;
   if (::dup3(nothing, fd, O_CLOEXEC) == -1) ::close(fd);
