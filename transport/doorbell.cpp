@@ -46,7 +46,9 @@ Result<BellWaiter> BellWaiter::create(int bell) {
   return BellWaiter{std::move(*epoll)};
 }
 
-Result<void> BellWaiter::watch(int fd) { return add(epoll_.get(), fd, EPOLLIN, is_watched); }
+Result<void> BellWaiter::watch(int fd, Report report) {
+  return add(epoll_.get(), fd, report == Report::once ? EPOLLIN | EPOLLET : EPOLLIN, is_watched);
+}
 
 BellWaiter::Woken BellWaiter::wait(TimePoint deadline) noexcept {
   epoll_event event{};

@@ -22,8 +22,10 @@ class BellWaiter {
  public:
   [[nodiscard]] static Result<BellWaiter> create(int bell);
 
-  /// Also wakes when `fd` is readable or hung up; reported by `wait` until it is no longer so.
-  [[nodiscard]] Result<void> watch(int fd);
+  /// Whether `wait` reports a descriptor until it is no longer ready, or each change of it once.
+  enum class Report { while_ready, once };
+  /// Also wakes when `fd` is readable or hung up.
+  [[nodiscard]] Result<void> watch(int fd, Report report = Report::while_ready);
 
   enum class Woken { bell, watched, deadline };
   /// Spurious `bell` results happen; an early `deadline` does not.

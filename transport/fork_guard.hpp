@@ -3,7 +3,9 @@
 // Internal. What must not be used in the child of a plain fork.
 
 #include <cstdint>
+#include <troupe/transport/owned_fd.hpp>
 #include <troupe/transport/result.hpp>
+#include <utility>
 
 namespace troupe::detail {
 
@@ -37,6 +39,26 @@ class HeldByThisProcess {
 
  private:
   int fd_ = -1;
+};
+
+/// A descriptor with that hold on it.
+class HeldFd {
+ public:
+  HeldFd() noexcept = default;
+  explicit HeldFd(OwnedFd fd)
+      : fd_{std::move(fd)}, hold_{fd_ ? HeldByThisProcess{fd_.get()} : HeldByThisProcess{}} {}
+
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+  [[nodiscard]] OwnedFd release() noexcept {
+    hold_ = HeldByThisProcess{};
+    return std::move(fd_);
+  }
+  void reset() noexcept { const OwnedFd closes = release(); }
+
+ private:
+  OwnedFd fd_;
+  HeldByThisProcess hold_;  // ends first: a number that is free again may be another's
 };
 
 }  // namespace troupe::detail
