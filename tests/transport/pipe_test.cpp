@@ -252,7 +252,7 @@ TEST_P(PipeEnds, KeepADeadlineWhileAnotherThreadReceives) {
   other.join();
 }
 
-TEST_P(PipeEnds, AreRefusedInAForksChildWhateverTheParentWasDoing) {
+TEST_P(PipeEnds, AreRefusedInAForkedChildWhateverTheParentWasDoing) {
   auto [near, far] = create();
   std::thread other{[&end = far] { EXPECT_EQ(end.receive(20s).value().number, 3); }};
   Forked child{[&end = far, &peer = near] {

@@ -146,7 +146,7 @@ TEST_P(ChannelConformance, KeepsADirectionClosedThatWasClosedBeforeTheDeath) {
   EXPECT_EQ(kind_of(sent), "down");
 }
 
-TEST_P(ChannelConformance, SeesADeathThatAForksChildSurvives) {
+TEST_P(ChannelConformance, SeesADeathThatAForkedChildSurvives) {
   // The grandchild ends when the test closes its end of the pipe.
   std::array<int, 2> stay{-1, -1};
   ASSERT_EQ(::pipe(stay.data()), 0);

@@ -97,7 +97,7 @@ TEST_P(ChannelConformance, SaysClosedWhenAnotherProcessClosesInOrder) {
   EXPECT_EQ(kind_of(send(*near, {})), "closed");
 }
 
-TEST_P(ChannelConformance, RefusesTheCopyInAForksChild) {
+TEST_P(ChannelConformance, RefusesTheCopyInAForkedChild) {
   auto& other = far_here();
   ASSERT_TRUE(near->send(numbered(1, 10), {}, soon()));
   Forked child{[&] {
