@@ -53,6 +53,14 @@ struct Outcome {
 };
 [[nodiscard]] Outcome outcome_of(FaultCase& one) noexcept;
 
+/// A case that is a class of its own.
+template <class Case, class... Arguments>
+[[nodiscard]] NamedCase case_of(const char* name, Arguments... arguments) {
+  return {name, [=] { return std::make_unique<Case>(arguments...); }};
+}
+
+[[nodiscard]] std::vector<NamedCase> channel_fault_cases();
+
 /// All cases of the transport. Whoever adds a channel, a queue or anything else that makes system calls adds
 /// one.
 [[nodiscard]] std::vector<NamedCase> transport_cases();
