@@ -54,7 +54,8 @@ struct Files {
 
 std::size_t capacity_for(std::size_t bytes) {
   std::size_t capacity = ring_bytes;
-  while (capacity < capacity_largest && capacity / lane::frame_share < lane::frame_bytes(bytes)) capacity *= 2;
+  while (capacity < capacity_largest && capacity / lane::frame_share < lane::frame_bytes(bytes))
+    capacity *= 2;
   return capacity;
 }
 
@@ -64,9 +65,10 @@ class Sender {
   Sender(const Files& files, const Home& home)
       : writer_{LaneWriter::create(files.file.get(), files.spec).value()},
         waiter_{BellWaiter::create(files.credit_bell.get()).value()} {
-    writer_.attach_reader(std::make_shared<const ReaderView>(
-                              ReaderView::create(home.file.get(), home.slots, ReaderView::Seals::not_yet).value()),
-                          home.bell.get());
+    writer_.attach_reader(
+        std::make_shared<const ReaderView>(
+            ReaderView::create(home.file.get(), home.slots, ReaderView::Seals::not_yet).value()),
+        home.bell.get());
   }
 
   void send(const Block& block) { publish(type_id<Block>, encode(block, room_awake(sizeof block)).value()); }
@@ -111,9 +113,9 @@ class Receiver {
       : words_{ReaderFile::create(home.file.get(), home.slots).value()},
         waiter_{BellWaiter::create(home.bell.get()).value()} {
     for (const auto& one : lanes)
-      readers_.push_back(LaneReader::create(one->file.get(), one->spec, words_.slot(one->spec.slot),
-                                            one->credit_bell.get())
-                             .value());
+      readers_.push_back(
+          LaneReader::create(one->file.get(), one->spec, words_.slot(one->spec.slot), one->credit_bell.get())
+              .value());
   }
 
   /// One message of the first lane; spins until it is there.
@@ -319,8 +321,7 @@ double wake_ups_idle() {
   const Home home{1};
   const auto lanes = make_lanes(1, ring_bytes);
   const Sender sender{*lanes.front(), home};
-  const Peer peer{cores(Placement::across_cores).peer,
-                  [&] { Receiver{home, lanes}.receive_asleep(); }};
+  const Peer peer{cores(Placement::across_cores).peer, [&] { Receiver{home, lanes}.receive_asleep(); }};
   const auto seen = ReaderView::create(home.file.get(), home.slots, ReaderView::Seals::not_yet).value();
   while (seen.page().asleep.load() % 2 == 0) ::sched_yield();
   std::this_thread::sleep_for(10ms);  // from announcing its sleep to sleeping

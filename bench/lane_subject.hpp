@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a lane does between two processes, with nothing above it: a typed message is encoded into the lane, and
-// in the other process copied out of it, decoded, handled and acknowledged.
+// What a lane does between two processes, with nothing above it: a typed message is encoded into the lane,
+// and in the other process copied out of it, decoded, handled and acknowledged.
 
 #include "machine.hpp"
 

@@ -74,7 +74,6 @@ template <class Round>
   return median(std::move(times));
 }
 
-
 /// Zeroed memory that a fork shares.
 class SharedBytes {
  public:
