@@ -50,6 +50,7 @@ Cores cores(Placement placement) {
 }
 
 void run_on(int core) {
+  if (core == any_core) return;
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(core, &set);

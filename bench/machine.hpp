@@ -41,7 +41,8 @@ struct Cores {
   int peer = 0;
 };
 [[nodiscard]] Cores cores(Placement placement);  ///< the first two that this process may use
-void run_on(int core);
+inline constexpr int any_core = -1;
+void run_on(int core);  ///< any_core: leaves it as it is
 
 /// Keeps this process on one core for one scope.
 class Pinned {
@@ -73,6 +74,9 @@ template <class Round>
   }
   return median(std::move(times));
 }
+
+/// Words of different processes lie this far apart.
+inline constexpr std::size_t lines_apart = 128;
 
 /// Zeroed memory that a fork shares.
 class SharedBytes {

@@ -10,7 +10,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto patience = 10s;
-constexpr int any_core = -1;
 
 template <std::size_t size>
 struct Block {
@@ -43,7 +42,7 @@ struct Sink {
   int core = any_core;
 
   void start(Self& /*self*/) const {
-    if (core != any_core) run_on(core);
+    run_on(core);
   }
   void on(const M& /*message*/) {}
   M on(const Echo<M>& question) { return question.message; }
