@@ -25,7 +25,8 @@ class ForkGuard {
 };
 
 /// A descriptor by whose closing the peer learns of this process's end. While it is held so, a plain fork's
-/// child closes its own copy before it runs on, since that copy would hide the death.
+/// child closes its own copy before it runs on, since that copy would hide the death; the number stays taken
+/// there, by nothing. A member of this type stands behind the OwnedFd it is about, and so ends first.
 class HeldByThisProcess {
  public:
   HeldByThisProcess() noexcept = default;

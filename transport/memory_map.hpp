@@ -12,9 +12,14 @@ namespace troupe {
 /// Makes an anonymous shared memory file of exactly `bytes` zero bytes.
 ///
 /// The pages are allocated at once, so that a full machine is an error here
-/// (`exhausted`) and never a SIGBUS later. It has no name anywhere, can be sealed,
-/// and is freed with its last descriptor and mapping, however their owners die.
+/// (`exhausted`) and never a SIGBUS later; so is RLIMIT_FSIZE, whose SIGXFSZ is not risked. It has no name
+/// anywhere, can be sealed, and is freed with its last descriptor and mapping, however their owners die.
 [[nodiscard]] Result<OwnedFd> create_memory(const char* label, std::size_t bytes);
+
+/// Allocates the pages of `bytes` bytes from `offset` on, within the file's size or beyond: `exhausted`
+/// without memory, or where the limit of file sizes (ulimit -f) forbids it, of which the kernel would make a
+/// signal that kills.
+[[nodiscard]] Result<void> allocate_memory(int fd, std::size_t offset, std::size_t bytes);
 
 /// Fixes the file's size and forbids every new writable mapping and every write,
 /// for everybody and for good. A writable mapping that exists already goes on working.
@@ -34,8 +39,9 @@ class MemoryMap {
   MemoryMap& operator=(MemoryMap&& other) noexcept;
   ~MemoryMap();
 
-  /// Maps `bytes` of the file from its start.
-  [[nodiscard]] static Result<MemoryMap> create(int fd, std::size_t bytes, Access access);
+  /// Maps `bytes` of the file from `offset`, a multiple of a page.
+  [[nodiscard]] static Result<MemoryMap> create(int fd, std::size_t bytes, Access access,
+                                                std::size_t offset = 0);
 
   /// Maps `header + ring` bytes of the file, and the ring once more behind itself, so
   /// that a record that runs over the ring's end is contiguous. Both are multiples of a page.

@@ -20,7 +20,7 @@ bool wait_writable(int fd, TimePoint deadline) noexcept {
     const int ready = ::poll(&one, 1, detail::poll_timeout(deadline));
     if (ready > 0) return true;
     if (ready == 0 && Clock::now() >= deadline) return false;
-    if (ready < 0 && errno != EINTR) return false;
+    if (ready < 0 && errno != EINTR) return Clock::now() < deadline;  // as detail::wait_readable()
   }
 }
 

@@ -16,7 +16,8 @@ namespace troupe::detail {
 
 Error system_error(std::string_view what, int errnum) {
   const bool limit = errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == ENOSPC ||
-                     errnum == EAGAIN || errnum == EDQUOT || errnum == EFBIG;
+                     errnum == EAGAIN || errnum == EDQUOT || errnum == EFBIG || errnum == ENOBUFS ||
+                     errnum == ETOOMANYREFS;
   return Error{limit ? ErrorKind::exhausted : ErrorKind::system, errnum,
                std::string{what} + ": " + std::generic_category().message(errnum)};
 }
@@ -48,7 +49,8 @@ bool wait_readable(int fd, TimePoint deadline) noexcept {
     const int ready = ::poll(&one, 1, poll_timeout(deadline));
     if (ready > 0) return true;
     if (ready == 0 && Clock::now() >= deadline) return false;
-    if (ready < 0 && errno != EINTR) return false;
+    // Without memory for a wait: rather a look too many than a deadline that is reported early.
+    if (ready < 0 && errno != EINTR) return Clock::now() < deadline;
   }
 }
 

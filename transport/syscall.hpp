@@ -41,7 +41,8 @@ auto retried(Call call) {
 /// `never`.
 [[nodiscard]] int poll_timeout(TimePoint deadline) noexcept;
 
-/// Waits until `fd` is readable or has hung up. False at the deadline.
+/// Waits until `fd` is readable or has hung up. False at the deadline, never before; true also where the
+/// kernel cannot wait at all, so look in any case.
 [[nodiscard]] bool wait_readable(int fd, TimePoint deadline) noexcept;
 
 }  // namespace troupe::detail
