@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "lane_subject.hpp"
 
-#include <fcntl.h>
-
 #include <array>
 #include <cstring>
 #include <fstream>
@@ -228,41 +226,6 @@ double measure_round_trip(std::size_t rounds, Placement placement, std::chrono::
     receive(*answers);
   });
 }
-
-/// Many processes that are to begin together.
-class Gate {
- public:
-  Gate() {
-    checked(::pipe2(arrived_.data(), O_CLOEXEC), "pipe2");
-    checked(::pipe2(open_.data(), O_CLOEXEC), "pipe2");
-  }
-  Gate(const Gate&) = delete;
-  Gate& operator=(const Gate&) = delete;
-  ~Gate() {
-    for (const int fd : {arrived_[0], arrived_[1], open_[0], open_[1]}) ::close(fd);
-  }
-  /// In each of them: sleeps until the gate is open.
-  void pass() const {
-    give(arrived_[1]);
-    take(open_[0]);
-  }
-  void wait_for(std::size_t count) const {
-    for (std::size_t i = 0; i < count; ++i) take(arrived_[0]);
-  }
-  void open(std::size_t count) const {
-    for (std::size_t i = 0; i < count; ++i) give(open_[1]);
-  }
-
- private:
-  static void give(int fd) {
-    if (const char byte = 0; ::write(fd, &byte, 1) != 1) throw std::runtime_error{"write to a gate"};
-  }
-  static void take(int fd) {
-    if (char byte = 0; ::read(fd, &byte, 1) != 1) throw std::runtime_error{"read from a gate"};
-  }
-  std::array<int, 2> arrived_{-1, -1};
-  std::array<int, 2> open_{-1, -1};
-};
 
 /// Voluntary and involuntary context switches of a process so far.
 std::uint64_t switches_of(pid_t pid) {

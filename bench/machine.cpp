@@ -84,6 +84,37 @@ Peer::~Peer() {
   ::waitpid(pid_, nullptr, 0);
 }
 
+// ---- Gate -------------------------------------------------------------------------------------------------
+
+namespace {
+
+void give(int fd) {
+  if (const char byte = 0; ::write(fd, &byte, 1) != 1) throw std::runtime_error{"write to a gate"};
+}
+void take(int fd) {
+  if (char byte = 0; ::read(fd, &byte, 1) != 1) throw std::runtime_error{"read from a gate"};
+}
+
+}  // namespace
+
+Gate::Gate() {
+  checked(::pipe2(arrived_.data(), O_CLOEXEC), "pipe2");
+  checked(::pipe2(open_.data(), O_CLOEXEC), "pipe2");
+}
+Gate::~Gate() {
+  for (const int fd : {arrived_[0], arrived_[1], open_[0], open_[1]}) ::close(fd);
+}
+void Gate::pass() const {
+  give(arrived_[1]);
+  take(open_[0]);
+}
+void Gate::wait_for(std::size_t count) const {
+  for (std::size_t i = 0; i < count; ++i) take(arrived_[0]);
+}
+void Gate::open(std::size_t count) const {
+  for (std::size_t i = 0; i < count; ++i) give(open_[1]);
+}
+
 // ---- Stamp, Ballast ---------------------------------------------------------------------------------------
 
 Stamp::Stamp() : fd_{checked(::memfd_create("bench-stamp", MFD_CLOEXEC), "memfd_create")} {

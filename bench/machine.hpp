@@ -8,6 +8,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -110,6 +111,22 @@ class Peer {
 
  private:
   pid_t pid_;
+};
+
+/// Many processes that are to begin together.
+class Gate {
+ public:
+  Gate();
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+  ~Gate();
+  void pass() const;  ///< in each of them: sleeps until the gate is open
+  void wait_for(std::size_t count) const;
+  void open(std::size_t count) const;
+
+ private:
+  std::array<int, 2> arrived_{-1, -1};
+  std::array<int, 2> open_{-1, -1};
 };
 
 /// One moment, written by another process of this user that opens `path()`.

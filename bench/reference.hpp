@@ -11,6 +11,10 @@ namespace troupe::bench::bare {
 [[nodiscard]] double ring_one_way(std::size_t bytes, std::size_t count);
 [[nodiscard]] double pipe_one_way(std::size_t bytes, std::size_t count);
 
+/// Copies a second of as many bytes, made twice: on one core from one buffer into the next and on into a
+/// third, or across cores into memory that another process copies them out of, one at a time.
+[[nodiscard]] double memcpy_twice(std::size_t bytes, std::size_t count, Placement placement);
+
 /// Median nanoseconds until the same bytes are back. The ring's ends spin, those of the others sleep: in a
 /// blocking read, or in epoll with a deadline on an eventfd (the payload then lies in shared memory).
 [[nodiscard]] double ring_round_trip(std::size_t bytes, std::size_t rounds);

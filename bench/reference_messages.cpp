@@ -178,6 +178,58 @@ double pipe_one_way(std::size_t bytes, std::size_t count) {
   return per_second(count, before);
 }
 
+namespace {
+
+double memcpy_twice_here(std::size_t bytes, std::size_t count) {
+  const Pinned here{cores(Placement::same_core).program};
+  std::vector<std::byte> first(bytes);
+  std::vector<std::byte> second(bytes);
+  std::vector<std::byte> third(bytes);
+  const std::int64_t before = now_ns();
+  for (std::size_t i = 0; i < count; ++i) {
+    std::memcpy(second.data(), first.data(), bytes);
+    keep(second.data());
+    std::memcpy(third.data(), second.data(), bytes);
+    keep(third.data());
+  }
+  return per_second(count, before);
+}
+
+double memcpy_twice_across(std::size_t bytes, std::size_t count) {
+  const Cores where = cores(Placement::across_cores);
+  const Pinned here{where.program};
+  const SharedBytes shared{bytes};
+  const SharedBytes word{lines_apart};
+  auto& turn = *new (word.data()) std::atomic<std::uint64_t>{0};  // odd: the peer's
+  std::vector<std::byte> buffer(bytes);
+  const auto wait_for = [&](std::uint64_t mine) {
+    while (turn.load(memory_order_acquire) != mine) relax();
+  };
+  const Peer peer{where.peer, [&] {
+                    for (std::uint64_t mine = 1;; mine += 2) {
+                      wait_for(mine);
+                      std::memcpy(buffer.data(), shared.data(), bytes);
+                      keep(buffer.data());
+                      turn.store(mine + 1, memory_order_release);
+                    }
+                  }};
+  std::int64_t before = 0;
+  for (std::uint64_t i = 0; i <= count; ++i) {
+    if (i == 1) before = now_ns();  // the first one meets a peer that is still being born
+    std::memcpy(shared.data(), buffer.data(), bytes);
+    turn.store(2 * i + 1, memory_order_release);
+    wait_for(2 * i + 2);
+  }
+  return per_second(count, before);
+}
+
+}  // namespace
+
+double memcpy_twice(std::size_t bytes, std::size_t count, Placement placement) {
+  return placement == Placement::same_core ? memcpy_twice_here(bytes, count)
+                                           : memcpy_twice_across(bytes, count);
+}
+
 double ring_round_trip(std::size_t bytes, std::size_t rounds) {
   const Cores where = cores(Placement::across_cores);
   const Pinned here{where.program};
