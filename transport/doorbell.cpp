@@ -45,8 +45,8 @@ Result<BellWaiter> BellWaiter::create(int bell) {
   return BellWaiter{std::move(*epoll)};
 }
 
-Result<void> BellWaiter::watch(int fd, std::uint32_t number) {
-  return add(epoll_.get(), fd, EPOLLIN, number);
+Result<void> BellWaiter::watch(int fd, Report report, std::uint32_t number) {
+  return add(epoll_.get(), fd, report == Report::once ? EPOLLIN | EPOLLET : EPOLLIN, number);
 }
 
 void BellWaiter::forget(int fd) noexcept { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }

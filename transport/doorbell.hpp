@@ -23,9 +23,10 @@ class BellWaiter {
  public:
   [[nodiscard]] static Result<BellWaiter> create(int bell);
 
-  /// Also wakes when `fd` is readable or hung up; reported by `wait` until it is no longer so, or forgotten.
-  /// `number` is told by watched().
-  [[nodiscard]] Result<void> watch(int fd, std::uint32_t number = 0);
+  /// Whether `wait` reports a descriptor until it is no longer ready, or each change of it once.
+  enum class Report { while_ready, once };
+  /// Also wakes when `fd` is readable or hung up, until it is forgotten. `number` is told by watched().
+  [[nodiscard]] Result<void> watch(int fd, Report report = Report::while_ready, std::uint32_t number = 0);
   void forget(int fd) noexcept;
 
   enum class Woken { bell, watched, deadline };

@@ -21,20 +21,20 @@ namespace {
 struct Registry {
   std::mutex lock;
   std::vector<int> held{};
-  std::atomic<std::uint64_t> generation{1};
 };
 Registry& registry() {
   static Registry& instance = *new Registry;
   return instance;
 }
 
-/// The number stays taken: whoever destroys the copied object closes it once more. Without room for another
-/// descriptor it is the only free one for a moment, and so the next one made.
+/// Something readable, so that whoever waits for it looks and is refused. The number stays taken: whoever
+/// destroys the copied object closes it once more. Without room for another descriptor it is the only free
+/// one for a moment, and so the next one made.
 void replace_by_nothing(int fd) noexcept {
-  int nothing = ::eventfd(0, EFD_CLOEXEC);
+  int nothing = ::eventfd(1, EFD_CLOEXEC);
   if (nothing == -1) {
     ::close(fd);
-    nothing = ::eventfd(0, EFD_CLOEXEC);
+    nothing = ::eventfd(1, EFD_CLOEXEC);
   }
   if (nothing == -1 || nothing == fd) return;
   if (::dup3(nothing, fd, O_CLOEXEC) == -1) ::close(fd);
@@ -53,11 +53,11 @@ void after_fork_in_child() {
   Registry& own = registry();
   for (const int fd : own.held) replace_by_nothing(fd);
   own.held.clear();
-  own.generation.fetch_add(1, std::memory_order_relaxed);
+  fork_generation.fetch_add(1, std::memory_order_relaxed);
   own.lock.unlock();
 }
 
-Registry& watched_registry() {
+Registry& watched_registry() noexcept {
   static const int registered = ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   TROUPE_ASSERT(registered == 0);
   return registry();
@@ -65,12 +65,9 @@ Registry& watched_registry() {
 
 }  // namespace
 
-std::uint64_t fork_generation() noexcept {
-  return watched_registry().generation.load(std::memory_order_relaxed);
-}
+void count_forks() noexcept { watched_registry(); }
 
-Result<void> ForkGuard::check(const char* what) const {
-  if (!forked()) return {};
+Result<void> ForkGuard::refused(const char* what) {
   return failure(ErrorKind::refused,
                  std::string{what} +
                      ": it belongs to the process that this one was forked from; try handing an "

@@ -13,7 +13,8 @@
 namespace troupe {
 namespace {
 
-constexpr int all_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+constexpr int size_seals = F_SEAL_SHRINK | F_SEAL_GROW;
+constexpr int all_seals = size_seals | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 
 constexpr int protection(Access access) noexcept {
   return access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE;
@@ -37,6 +38,19 @@ Result<void> check_file_size_limit(std::size_t bytes) {
                                      "shared memory of " + std::to_string(bytes) +
                                          " bytes: more than the limit of " + std::to_string(limit.rlim_cur) +
                                          " for a file; try ulimit -f"}};
+}
+
+Result<void> check(int fd, std::size_t bytes, int wanted_seals, const char* unsealed) {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  if (seals == -1) return detail::system_failure("read the seals of shared memory");
+  if ((seals & wanted_seals) != wanted_seals)
+    return failure(ErrorKind::refused, std::string{"shared memory: "} + unsealed);
+  struct stat status {};
+  if (::fstat(fd, &status) == -1) return detail::system_failure("fstat of shared memory");
+  if (status.st_size != static_cast<off_t>(bytes))
+    return failure(ErrorKind::refused, "shared memory: " + std::to_string(status.st_size) + " bytes where " +
+                                           std::to_string(bytes) + " were announced");
+  return {};
 }
 
 }  // namespace
@@ -69,18 +83,23 @@ Result<void> seal_against_writers(int fd) {
   return {};
 }
 
-Result<void> check_sealed(int fd, std::size_t bytes) {
-  const int seals = ::fcntl(fd, F_GET_SEALS);
-  if (seals == -1) return detail::system_failure("read the seals of shared memory");
-  if ((seals & all_seals) != all_seals)
-    return failure(ErrorKind::refused,
-                   "shared memory: not sealed, so its writer could cut it short under its reader");
-  struct stat status {};
-  if (::fstat(fd, &status) == -1) return detail::system_failure("fstat of shared memory");
-  if (status.st_size != static_cast<off_t>(bytes))
-    return failure(ErrorKind::refused, "shared memory: " + std::to_string(status.st_size) + " bytes where " +
-                                           std::to_string(bytes) + " were announced");
+Result<void> seal_size(int fd) {
+  if (::fcntl(fd, F_ADD_SEALS, size_seals) == -1)
+    return detail::system_failure("seal the size of shared memory");
   return {};
+}
+
+bool is_sealed(int fd) noexcept {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  return seals != -1 && (seals & all_seals) == all_seals;
+}
+
+Result<void> check_size(int fd, std::size_t bytes) {
+  return check(fd, bytes, size_seals, "its size is not fixed");
+}
+
+Result<void> check_sealed(int fd, std::size_t bytes) {
+  return check(fd, bytes, all_seals, "not sealed, so its writer could cut it short under its reader");
 }
 
 MemoryMap& MemoryMap::operator=(MemoryMap&& other) noexcept {

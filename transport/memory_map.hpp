@@ -25,6 +25,15 @@ namespace troupe {
 /// for everybody and for good. A writable mapping that exists already goes on working.
 [[nodiscard]] Result<void> seal_against_writers(int fd);
 
+/// Fixes the file's size only, for a file that its writer has yet to map.
+[[nodiscard]] Result<void> seal_size(int fd);
+
+/// `refused` unless the size is fixed and exactly `bytes`: only then is it safe to map, whoever made it.
+[[nodiscard]] Result<void> check_size(int fd, std::size_t bytes);
+
+/// Whether it was sealed against writers.
+[[nodiscard]] bool is_sealed(int fd) noexcept;
+
 /// `refused` unless the file has all of those seals and exactly `bytes` bytes: only
 /// then is it safe to read, since nobody can truncate it or punch holes under us.
 [[nodiscard]] Result<void> check_sealed(int fd, std::size_t bytes);

@@ -50,7 +50,7 @@ class Sender {
   Result<Placed> put(const T& value, Duration within = std::chrono::seconds{5}) {
     if (!end_) return unbound();
     const std::size_t bytes = encoded_size(value);
-    const TimePoint deadline = deadline_in(within);
+    Deadline deadline{within};
     const std::lock_guard lock{end_->lock};
     auto room = end_->end->reserve(bytes, deadline);
     if (!room) return failure(std::move(room));
@@ -83,7 +83,7 @@ class Sender {
     std::shared_ptr<detail::SharedEnd<detail::QueueSender>> end_{};
     std::unique_lock<std::mutex> lock_{};
     std::span<std::byte> bytes_{};
-    TimePoint deadline_{};
+    Deadline deadline_{Duration::zero()};
   };
   /// `bytes` bytes of room for one item, not yet put; a Room that is not committed has put nothing.
   [[nodiscard]] Result<Room> reserve(std::size_t bytes, Duration within = std::chrono::seconds{5}) {
@@ -93,7 +93,7 @@ class Sender {
     Room room;
     room.end_ = end_;
     room.lock_ = std::unique_lock{end_->lock};
-    room.deadline_ = deadline_in(within);
+    room.deadline_ = Deadline{within};
     auto reserved = end_->end->reserve(bytes + detail::size_tag_bytes, room.deadline_);
     if (!reserved) return failure(std::move(reserved));
     if (reserved->data() != nullptr) room.bytes_ = reserved->subspan(detail::size_tag_bytes, bytes);
@@ -172,7 +172,7 @@ class Receiver {
   [[nodiscard]] Result<Item<T>> get(Duration within) {
     if (!end_)
       return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");
-    const TimePoint deadline = deadline_in(within);
+    Deadline deadline{within};
     const std::lock_guard lock{end_->lock};
     for (;;) {
       auto taken = end_->end->take(deadline);
@@ -203,7 +203,7 @@ class Receiver {
                   "troupe: only bytes can be read in place; use Queue<troupe::Bytes>");
     if (!end_)
       return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");
-    const TimePoint deadline = deadline_in(within);
+    Deadline deadline{within};
     const std::lock_guard lock{end_->lock};
     for (;;) {
       auto taken = end_->end->take(deadline);
@@ -262,6 +262,7 @@ class Receiver {
   /// From a private copy: what is checked must be what is used.
   [[nodiscard]] Result<T> decoded(const detail::Taken& taken) {
     if (taken.type != type_id<T>) return tl::unexpected{detail::wrong_item(taken.type, type_name<T>)};
+    if constexpr (detail::is_block<T>) return decode<T>(taken.bytes);  // which reads each byte once
     end_->copy.assign(taken.bytes.begin(), taken.bytes.end());
     return decode<T>(end_->copy);
   }

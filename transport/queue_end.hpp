@@ -103,10 +103,10 @@ class QueueSender {
 
   /// Room for at least `bytes`; empty if overflow drops this put. `timed_out`, `full`; `closed` when the
   /// queue has ended; `invalid` for what can never fit.
-  [[nodiscard]] virtual Result<std::span<std::byte>> reserve(std::size_t bytes, TimePoint deadline) = 0;
+  [[nodiscard]] virtual Result<std::span<std::byte>> reserve(std::size_t bytes, Deadline& deadline) = 0;
   /// Puts the first `bytes` bytes of what the last reserve() gave. When it returns the item outlives this
   /// process.
-  [[nodiscard]] virtual Result<void> commit(std::uint64_t type, std::size_t bytes, TimePoint deadline) = 0;
+  [[nodiscard]] virtual Result<void> commit(std::uint64_t type, std::size_t bytes, Deadline& deadline) = 0;
 };
 
 /// The receiving end. One thread at a time.
@@ -119,7 +119,7 @@ class QueueReceiver {
 
   /// `timed_out`; `closed` when the queue has ended: closed by its owner (or the owner died), no sender left,
   /// and nothing in it but what this end itself has in hand.
-  [[nodiscard]] virtual Result<Taken> take(TimePoint deadline) = 0;
+  [[nodiscard]] virtual Result<Taken> take(Deadline& deadline) = 0;
   /// `refused` for a ticket that is not in hand.
   [[nodiscard]] virtual Result<void> settle(std::uint64_t ticket, Settlement settlement) = 0;
   /// Ready when take() would not wait.

@@ -217,7 +217,10 @@ Result<void> QueuePeers::watch(std::size_t slot, std::uint64_t word) {
     reap(*file_, slot, word);
     return {};
   }
-  if (auto watched = waiter_.watch(pidfd->get(), static_cast<std::uint32_t>(slot)); !watched) return watched;
+  if (auto watched =
+          waiter_.watch(pidfd->get(), BellWaiter::Report::while_ready, static_cast<std::uint32_t>(slot));
+      !watched)
+    return watched;
   peers_[slot] = {identity_of(word), word, std::move(*pidfd)};
   return {};
 }

@@ -57,8 +57,8 @@ class SharedSender final : public QueueSender {
   [[nodiscard]] static Result<std::unique_ptr<QueueSender>> create(std::shared_ptr<QueueFile> file,
                                                                    QueuePlace place,
                                                                    Result<QueueWriter> writer);
-  [[nodiscard]] Result<std::span<std::byte>> reserve(std::size_t bytes, TimePoint deadline) override;
-  [[nodiscard]] Result<void> commit(std::uint64_t type, std::size_t bytes, TimePoint deadline) override;
+  [[nodiscard]] Result<std::span<std::byte>> reserve(std::size_t bytes, Deadline& deadline) override;
+  [[nodiscard]] Result<void> commit(std::uint64_t type, std::size_t bytes, Deadline& deadline) override;
 
  private:
   SharedSender(std::shared_ptr<QueueFile> file, QueuePlace place, QueueWriter writer, QueuePeers peers)
@@ -66,7 +66,7 @@ class SharedSender final : public QueueSender {
         place_{std::move(place)},
         writer_{std::move(writer)},
         peers_{std::move(peers)} {}
-  [[nodiscard]] Result<std::span<std::byte>> wait_for_room(std::size_t bytes, TimePoint deadline);
+  [[nodiscard]] Result<std::span<std::byte>> wait_for_room(std::size_t bytes, Deadline& deadline);
   [[nodiscard]] std::span<std::byte> drop_for_room(std::size_t bytes);
 
   std::shared_ptr<QueueFile> file_;
@@ -85,7 +85,7 @@ class SharedReceiver final : public QueueReceiver {
                                                                      QueuePlace place);
   ~SharedReceiver() override;
 
-  [[nodiscard]] Result<Taken> take(TimePoint deadline) override;
+  [[nodiscard]] Result<Taken> take(Deadline& deadline) override;
   [[nodiscard]] Result<void> settle(std::uint64_t ticket, Settlement settlement) override;
   [[nodiscard]] Waitable readable() override;
 

@@ -53,16 +53,16 @@ SharedReceiver::~SharedReceiver() {
 
 // ---- taking -----------------------------------------------------------------------------------------------
 
-Result<Taken> SharedReceiver::take(TimePoint deadline) {
+Result<Taken> SharedReceiver::take(Deadline& deadline) {
   if (auto own = guard_.check("queue"); !own) return failure(std::move(own));
   std::optional<Taken> found;
   const auto look = [&] { return (found = try_take()).has_value(); };
   for (;;) {
     if (look()) return *found;
     if (over()) return failure(ErrorKind::closed, "queue " + file_->name() + ": it was closed and is empty");
-    if (deadline > Clock::now() && spin_.until(look)) return *found;
-    auto woken = sleep_until_change(deadline);
-    if (woken && Clock::now() < deadline) continue;
+    if (!deadline.is_over() && spin_.until(look)) return *found;
+    auto woken = sleep_until_change(deadline.at());
+    if (woken && !deadline.is_over()) continue;
     if (look()) return *found;
     if (!woken) return failure(std::move(woken));
     return failure(ErrorKind::timed_out, "queue " + file_->name() + ": nothing came in time");

@@ -12,7 +12,7 @@ Result<std::unique_ptr<QueueSender>> SharedSender::create(std::shared_ptr<QueueF
       new SharedSender{std::move(file), std::move(place), std::move(*writer), std::move(*peers)}};
 }
 
-Result<std::span<std::byte>> SharedSender::reserve(std::size_t bytes, TimePoint deadline) {
+Result<std::span<std::byte>> SharedSender::reserve(std::size_t bytes, Deadline& deadline) {
   if (auto own = guard_.check("queue"); !own) return failure(std::move(own));
   if (bytes > file_->bounds().bytes_max)
     return failure(ErrorKind::invalid, "queue " + file_->name() + ": an item of " + std::to_string(bytes) +
@@ -45,10 +45,10 @@ std::span<std::byte> SharedSender::drop_for_room(std::size_t bytes) {
   return {};
 }
 
-Result<std::span<std::byte>> SharedSender::wait_for_room(std::size_t bytes, TimePoint deadline) {
+Result<std::span<std::byte>> SharedSender::wait_for_room(std::size_t bytes, Deadline& deadline) {
   std::optional<std::span<std::byte>> room;
   const auto look = [&] { return (room = writer_.room(bytes)).has_value(); };
-  bool awake = deadline > Clock::now();
+  bool awake = !deadline.is_over();
   if (awake && spin_.until(look)) return *room;
   while (awake) {
     const bool wait = writer_.announce_wait();
@@ -56,7 +56,7 @@ Result<std::span<std::byte>> SharedSender::wait_for_room(std::size_t bytes, Time
       writer_.end_wait();
       return failure(std::move(watched));
     }
-    if (wait && !look()) awake = peers_.wait(deadline);
+    if (wait && !look()) awake = peers_.wait(deadline.at());
     writer_.end_wait();
     if (look()) return *room;
   }
@@ -64,7 +64,7 @@ Result<std::span<std::byte>> SharedSender::wait_for_room(std::size_t bytes, Time
   return failure(ErrorKind::timed_out, "queue " + file_->name() + ": it stayed full");
 }
 
-Result<void> SharedSender::commit(std::uint64_t type, std::size_t bytes, TimePoint /*deadline*/) {
+Result<void> SharedSender::commit(std::uint64_t type, std::size_t bytes, Deadline& /*deadline*/) {
   if (auto own = guard_.check("queue"); !own) return own;
   writer_.publish(type, bytes);
   bell_.ring_if_asleep(*file_);

@@ -44,6 +44,11 @@ class Gate {
   OwnedFd bell_ = create_bell().value();
 };
 
+Result<detail::Taken> taken_from(detail::QueueReceiver& in, Duration within) {
+  Deadline deadline{within};
+  return in.take(deadline);
+}
+
 class QueueTest : public test::NothingLeft {};
 
 // ---- one process
@@ -589,14 +594,14 @@ TEST_F(QueueTest, APassedSenderHoldsTheStreamOpenUntilItHasArrivedAndEnded) {
   auto in = queue->receiver().value();
   auto pass = queue->pass(detail::QueueAccess::End::sender).value();
   queue->close();
-  EXPECT_EQ(in->take(deadline_in(10ms)).error().kind, ErrorKind::timed_out);
+  EXPECT_EQ(taken_from(*in, 10ms).error().kind, ErrorKind::timed_out);
   auto out = Sender<int>{detail::SharedQueue::arrive_sender(std::move(pass)).value()};
   out.put(1).value();
-  const auto taken = in->take(deadline_in(patience)).value();
+  const auto taken = taken_from(*in, patience).value();
   ASSERT_TRUE(in->settle(taken.ticket, detail::Settlement::acknowledge).has_value());
-  EXPECT_EQ(in->take(deadline_in(10ms)).error().kind, ErrorKind::timed_out);
+  EXPECT_EQ(taken_from(*in, 10ms).error().kind, ErrorKind::timed_out);
   out = {};
-  EXPECT_EQ(in->take(deadline_in(patience)).error().kind, ErrorKind::closed);
+  EXPECT_EQ(taken_from(*in, patience).error().kind, ErrorKind::closed);
 }
 
 TEST_F(QueueTest, APassedSenderThatNeverArrivesIsAnsweredForByItsPasser) {
@@ -604,7 +609,7 @@ TEST_F(QueueTest, APassedSenderThatNeverArrivesIsAnsweredForByItsPasser) {
   auto in = queue->receiver().value();
   const auto pass = queue->pass(detail::QueueAccess::End::sender).value();
   queue.reset();
-  EXPECT_EQ(in->take(deadline_in(patience)).error().kind, ErrorKind::closed);
+  EXPECT_EQ(taken_from(*in, patience).error().kind, ErrorKind::closed);
 }
 
 TEST_F(QueueTest, APlainForksChildIsRefused) {
