@@ -21,7 +21,7 @@ double throughput(std::size_t senders, std::size_t receivers, std::size_t count)
   const Cores where = cores(Placement::across_cores);
   const bool pair = senders == 1 && receivers == 1;  // more processes than cores: let the kernel place them
   const std::size_t each = count / senders;
-  Queue<Block> queue{{.senders_max = senders}};
+  Queue<Block> queue{{.senders_max = senders, .ends_max = senders + receivers + 1}};
   const Gate gate;
   std::vector<std::unique_ptr<Peer>> peers;
   const auto attach = [](std::vector<OwnedFd>& descriptors) {
