@@ -112,6 +112,8 @@ class LaneWriter {
  private:
   LaneWriter(MemoryMap map, const LaneSpec& spec) noexcept;
   [[nodiscard]] std::byte* at(std::uint64_t offset) const noexcept;
+  [[nodiscard]] std::uint64_t room() const noexcept { return spec_.capacity - (tail_ - known_head_); }
+  [[nodiscard]] Result<std::uint64_t> look_for_room() noexcept;
   void wake_reader() noexcept;
 
   MemoryMap map_;
@@ -119,7 +121,8 @@ class LaneWriter {
   LaneSpec spec_;
   std::uint64_t tail_ = 0;
   std::uint64_t known_head_ = 0;
-  std::uint32_t rung_ = 0;  ///< the sleep value that was rung already
+  const lane::HalfWord* asleep_ = nullptr;  ///< of `reader_`
+  std::uint32_t rung_ = 0;                  ///< the sleep value that was rung already
   int bell_ = -1;
   std::shared_ptr<const ReaderView> reader_;
 };
@@ -143,11 +146,12 @@ class LaneReader {
   [[nodiscard]] static Result<LaneReader> create(int file, const LaneSpec& spec, lane::ReaderSlot& slot,
                                                  int credit_bell);
 
-  /// Whether a frame is waiting. Sequentially consistent, as announce_sleep() demands.
+  /// Whether a frame is waiting. A look that finds none is sequentially consistent, as announce_sleep()
+  /// demands; as long as frames are left of those that the last look found, there is no other.
   [[nodiscard]] bool pending() const noexcept;
 
-  /// Copies the next frame into `buffer` and checks it: `malformed` says which rule it breaks, and the lane
-  /// is of no further use. Call only if pending().
+  /// Copies the next frame into `buffer`, which only grows, and checks it: `malformed` says which rule it
+  /// breaks, and the lane is of no further use. Call only if pending().
   [[nodiscard]] Result<Frame> peek(std::vector<std::byte>& buffer) const;
 
   /// One store, before the handler: attempts of the frame at the head, this one included. Returns the count
@@ -170,6 +174,8 @@ class LaneReader {
 
  private:
   LaneReader(MemoryMap map, const LaneSpec& spec, lane::ReaderSlot& slot, int credit_bell) noexcept;
+  [[nodiscard]] const char* broken_rule(const lane::FrameHeader& header) const noexcept;  ///< null: none
+  [[nodiscard]] static tl::unexpected<Error> broken(const char* rule);
 
   MemoryMap map_;
   const lane::WriterPage* page_ = nullptr;
@@ -177,8 +183,11 @@ class LaneReader {
   lane::ReaderSlot* slot_ = nullptr;
   int credit_bell_ = -1;
   std::uint64_t head_ = 0;
+  mutable std::uint64_t known_tail_ = 0;  ///< as last looked at, so never ahead of the real one
   std::uint64_t settled_ = 0;
   std::uint32_t rung_ = 0;
 };
 
 }  // namespace troupe
+
+#include <troupe/transport/lane_hot.hpp>
