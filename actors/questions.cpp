@@ -93,8 +93,13 @@ void Endpoint::close_question(const OpenQuestion& question) {
 }
 
 /// A reply that another thread's ask has taken meanwhile counts as well: nobody rings for that one again.
+/// News is taken at once, since nothing else may look for it while no question is open.
 bool Endpoint::begin_sleep() {
   const std::lock_guard lock{using_};
+  if (has_news()) {
+    catch_up();
+    return true;
+  }
   enter_sleep();
   if (!has_news() && !in_.has_reply() && !open_.any_replied()) return false;
   leave_sleep();

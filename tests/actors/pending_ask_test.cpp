@@ -161,6 +161,17 @@ TEST_F(PendingAskTest, TheWaiterAlsoWakesForWhatItWatches) {
   EXPECT_LT(Clock::now(), deadline);
 }
 
+/// News comes also to a process that has no question open, and is taken.
+TEST_F(PendingAskTest, TheWaiterSleepsThoughItsProcessHasNews) {
+  const auto oracle = node.spawn<Oracle>("oracle").value();
+  EXPECT_EQ(oracle.ask(Double{1}, patience).value(), 2);
+  auto waiter = AskWaiter::create().value();
+  node.stop_child("oracle").value();
+  int looks = 0;
+  while (waiter.arm() && looks < 1000) ++looks;
+  EXPECT_LT(looks, 1000);
+}
+
 TEST_F(PendingAskTest, IsDownWhenTheKeeperIs) {
   const auto oracle = node.spawn<Oracle>("oracle").value();
   auto pending = start(oracle, hold()).value();

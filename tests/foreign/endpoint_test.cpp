@@ -125,6 +125,11 @@ class ForeignEndpoint : public ActorTest {
     client.send(request);
     return reply(client);
   }
+  /// Serves until an actor has a Hold in hand.
+  void wait_until_held() {
+    const TimePoint deadline = deadline_in(patience);
+    while (!inbox.next(0ns) && Clock::now() < deadline) ASSERT_TRUE(endpoint.serve(5ms));
+  }
   /// "kind: text" of the error that a request meets.
   std::string error(std::string_view request) { return error_in(ask(request)); }
   static std::string error_in(const std::string& reply) {
@@ -353,7 +358,8 @@ TEST_F(ForeignEndpoint, AnswersWhatIsTooLargeAndCutsOffWhatIsMuchTooLarge) {
   zmq::socket_t watch{context, zmq::socket_type::pair};
   zmq_socket_monitor(far.socket().handle(), "inproc://monitor", ZMQ_EVENT_DISCONNECTED);
   watch.connect("inproc://monitor");
-  watch.set(zmq::sockopt::rcvtimeo, static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(patience).count()));
+  watch.set(zmq::sockopt::rcvtimeo,
+            static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(patience).count()));
   far.send(std::string(2001, ' '));
   zmq::message_t event;
   EXPECT_TRUE(watch.recv(event)) << "its connection is cut";
@@ -430,8 +436,7 @@ TEST_F(ForeignEndpoint, AnActorThatIsKilledAndNotReplacedIsDown) {
   const auto mortal = spawn("mortal", {.restart = Restart::temporary});
   endpoint.expose<Hold, Total, Add>("mortal", mortal).value();
   client.send(R"({"id":"1","to":"mortal","type":"Hold","within_ms":60000})");
-  std::optional<std::string> held;
-  while (!(held = inbox.next(0ns))) endpoint.serve(5ms).value();
+  wait_until_held();
   node.signal("mortal", SIGKILL).value();
   const std::string answer = reply(client);
   EXPECT_EQ(error_in(answer).substr(0, 5), "down:") << answer;
@@ -442,9 +447,9 @@ TEST_F(ForeignEndpoint, AnActorThatIsKilledAndNotReplacedIsDown) {
 
 TEST_F(ForeignEndpoint, AnActorThatIsKilledAndReplacedAnswersInTheEnd) {
   client.send(R"({"id":"1","to":"counter","type":"Hold","within_ms":60000})");
-  std::optional<std::string> held;
-  while (!(held = inbox.next(0ns))) endpoint.serve(5ms).value();
+  wait_until_held();
   node.signal("counter", SIGKILL).value();
+  wait_until_held();
   gate.open();
   EXPECT_EQ(reply(client), R"({"id":"1","ok":true,"value":1})");
 }
@@ -495,8 +500,7 @@ TEST_F(ForeignEndpoint, AClientThatIsGoneCostsNothingButItsReply) {
   {
     Client gone{context, endpoint.address()};
     gone.send(R"({"id":"1","to":"counter","type":"Hold"})");
-    std::optional<std::string> held;
-    while (!(held = inbox.next(0ns))) endpoint.serve(5ms).value();
+    wait_until_held();
   }
   gate.open();
   EXPECT_EQ(ask(R"({"id":"1","to":"counter","type":"Total"})"), R"({"id":"1","ok":true,"value":0})");
