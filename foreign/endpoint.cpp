@@ -19,10 +19,21 @@ using troupe::detail::AskWaiter;
 
 namespace {
 
+constexpr std::size_t inbox_messages_max = 64;  ///< of the largest size, that wait for a turn
 constexpr int messages_a_turn = 64;  ///< before replies, deadlines and whoever called serve() have theirs
 
 tl::unexpected<Error> unknown_type(const Request& request) {
   return failure(ErrorKind::refused, request.to + ": it takes no message of type " + request.type);
+}
+
+/// The reply to a message that is not even looked at, but for its id.
+std::vector<std::byte> no_room(std::span<const std::byte> message, const Limits& limits,
+                               Duration within_max) {
+  const Encoding encoding = encoding_of(message);
+  auto request = detail::read_request(message, encoding, limits, within_max);
+  auto id = request ? std::optional{std::move(request->id)} : std::move(request.error().id);
+  return print(detail::make_reply(id, failure(ErrorKind::full, "request: too many wait; try later")),
+               encoding);
 }
 
 }  // namespace
@@ -90,15 +101,11 @@ void Endpoint::State::count(const Error& error) {
 void Endpoint::State::reply(const Router::Client& client, Encoding encoding,
                             const std::optional<std::string>& id, Outcome outcome) {
   if (!outcome) count(outcome.error());
-  const auto bytes = print(detail::reply_of(id, std::move(outcome)), encoding);
-  ++(router.send(client, bytes) ? counts.replies : counts.undelivered);
+  router.send(client, print(detail::make_reply(id, std::move(outcome)), encoding));
 }
 
 void Endpoint::State::take(Router::Message message) {
   const Encoding encoding = encoding_of(message.bytes);
-  if (!message.whole)
-    return reply(message.from, encoding, std::nullopt,
-                 failure(ErrorKind::malformed, "message: one frame is wanted, behind an empty one or not"));
   auto request = detail::read_request(message.bytes, encoding, options.limits, options.ask_within_max);
   if (!request)
     return reply(message.from, encoding, request.error().id,
@@ -167,6 +174,7 @@ bool Endpoint::State::arm() {
 }
 
 Result<void> Endpoint::serve(Duration within) {
+  if (auto own = state_->router.check_process(); !own) return own;
   const TimePoint deadline = deadline_in(within);
   for (;;) {
     state_->turn();
@@ -194,7 +202,14 @@ Result<Endpoint> Endpoint::create(EndpointOptions options) {
   if (!waiter) return failure(std::move(waiter));
   auto timer = Timer::create();
   if (!timer) return failure(std::move(timer));
-  auto router = Router::create(options.address, 2 * options.limits.message_bytes_max);
+  const std::size_t message_bytes_max = options.limits.message_bytes_max;
+  auto router = Router::create(
+      {.address = options.address,
+       .security = options.security,
+       .message_bytes_max = 2 * message_bytes_max,
+       .inbox_bytes_max = inbox_messages_max * message_bytes_max,
+       .refusal = [limits = options.limits, max = options.ask_within_max](
+                      std::span<const std::byte> message) { return no_room(message, limits, max); }});
   if (!router) return failure(std::move(router));
   for (const int fd : {router->descriptor(), timer->waitable().descriptor})
     if (auto watched = waiter->watch(fd); !watched) return failure(std::move(watched));
@@ -230,6 +245,15 @@ Result<void> Endpoint::expose_queue(std::string_view name, detail::QueueMessage 
 }
 
 const std::string& Endpoint::address() const noexcept { return state_->router.address(); }
-EndpointCounts Endpoint::counts() const noexcept { return state_->counts; }
+
+EndpointCounts Endpoint::counts() const {
+  EndpointCounts counts = state_->counts;
+  const Router::Counts router = state_->router.counts();
+  counts.replies = router.delivered;
+  counts.undelivered = router.undelivered;
+  counts.full += router.refused;
+  counts.malformed += router.nonsense;
+  return counts;
+}
 
 }  // namespace troupe::foreign

@@ -7,11 +7,13 @@
 #include <troupe/actors/ref.hpp>
 #include <troupe/foreign/exposed.hpp>
 #include <troupe/transport/select.hpp>
+#include <troupe/zmq/keys.hpp>
 
 namespace troupe::foreign {
 
 struct EndpointOptions {
-  std::string address = "tcp://127.0.0.1:*";      ///< or ipc://…; `*` has a port chosen
+  std::string address = "tcp://127.0.0.1:*";      ///< or ipc://…; `*` has a port, or a folder, chosen
+  zmq::Security security{};                       ///< needed for an address that other machines reach
   Limits limits{};                                ///< of a message; one of twice the size cuts its connection
   std::size_t requests_max = 1024;                ///< under way, of all clients; one more is `full`
   Duration ask_within = std::chrono::seconds{5};  ///< for a request that names no time
@@ -28,7 +30,7 @@ struct ExposeOptions {
 struct EndpointCounts {
   std::uint64_t requests = 0;     ///< that were understood
   std::uint64_t replies = 0;      ///< that were sent, errors among them
-  std::uint64_t malformed = 0;    ///< requests that break the contract, or whose body does not fit its type
+  std::uint64_t malformed = 0;    ///< what breaks the contract, or has a body that does not fit its type
   std::uint64_t refused = 0;      ///< to nobody, of a type that is not exposed there, or another version
   std::uint64_t full = 0;         ///< requests for which there was no room
   std::uint64_t timed_out = 0;    ///< requests that met their deadline
@@ -76,13 +78,14 @@ class Endpoint {
     return expose_queue(name, detail::queue_message<M>(std::move(queue)));
   }
 
-  /// Serves requests for so long. An error ends it for good: `down` when the keeper is gone.
+  /// Serves requests for so long. An error ends it for good: `down` when the keeper is gone, `refused` in a
+  /// plain fork's child.
   [[nodiscard]] Result<void> serve(Duration within);
   /// Ready when serve(0s) has something to do: for select and other loops.
   [[nodiscard]] Waitable readable();
 
   [[nodiscard]] const std::string& address() const noexcept;  ///< to connect to
-  [[nodiscard]] EndpointCounts counts() const noexcept;
+  [[nodiscard]] EndpointCounts counts() const;
 
  private:
   struct State;

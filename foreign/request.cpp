@@ -75,7 +75,7 @@ tl::expected<Request, Unreadable> read_request(std::span<const std::byte> bytes,
       {id ? std::optional{std::move(*id)} : std::nullopt, std::move(request.error())}};
 }
 
-Value reply_of(const std::optional<std::string>& id, Outcome outcome) {
+Value make_reply(const std::optional<std::string>& id, Outcome outcome) {
   namespace reply = contract::reply;
   Value::Object members;
   members.push_back({std::string{reply::id}, id ? Value{*id} : Value{}});

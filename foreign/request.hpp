@@ -33,6 +33,6 @@ struct Unreadable {
 using Outcome = Result<std::optional<Value>>;
 
 /// `id` is absent if it could not be read.
-[[nodiscard]] Value reply_of(const std::optional<std::string>& id, Outcome outcome);
+[[nodiscard]] Value make_reply(const std::optional<std::string>& id, Outcome outcome);
 
 }  // namespace troupe::foreign::detail

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path project() { return fs::path{__FILE__}.parent_path().parent_path().parent_path(); }
+fs::path project() { return TROUPE_PROJECT_DIR; }
 fs::path folder() { return project() / "examples/06_foreign"; }
 
 /// The first block ```text of the page.
