@@ -54,7 +54,7 @@ struct Endpoint::State {
 
   void turn();
   void take(Router::Message message);
-  void handle(ReplyTo reply_to, Request request);
+  void handle(ReplyTo reply_to, const Request& request);
   void call(Actor& actor, ReplyTo reply_to, const Request& request);
   void end(const ReplyTo& reply_to, Outcome outcome);
   void reply(const Router::Client& client, Encoding encoding, const std::optional<std::string>& id,
@@ -112,14 +112,14 @@ void Endpoint::State::take(Router::Message message) {
                  tl::unexpected<Error>{std::move(request.error().error)});
   ++counts.requests;
   std::string id = request->id;
-  handle({std::move(message.from), encoding, std::move(id)}, std::move(*request));
+  handle({message.from, encoding, std::move(id)}, *request);
 }
 
 void Endpoint::State::end(const ReplyTo& reply_to, Outcome outcome) {
   reply(reply_to.client, reply_to.encoding, reply_to.id, std::move(outcome));
 }
 
-void Endpoint::State::handle(ReplyTo reply_to, Request request) {
+void Endpoint::State::handle(ReplyTo reply_to, const Request& request) {
   const auto target = targets.find(request.to);
   if (target == targets.end())
     return end(reply_to, failure(ErrorKind::refused, request.to + ": nobody has that name here"));

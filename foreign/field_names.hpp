@@ -19,8 +19,8 @@ template <class T>
 union Unmade {
   char nothing{};
   T object;
-  constexpr Unmade() noexcept {}
-  constexpr ~Unmade() {}  // NOLINT(modernize-use-equals-default): deleted where T's is not trivial
+  constexpr Unmade() noexcept {}  // NOLINT(modernize-use-equals-default): the same
+  constexpr ~Unmade() {}          // NOLINT(modernize-use-equals-default): deleted where T's is not trivial
 };
 template <class T>
 inline Unmade<T> unmade{};

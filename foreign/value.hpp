@@ -59,7 +59,7 @@ inline Value& Value::operator=(Value&&) noexcept = default;
 inline Value::~Value() = default;
 
 inline const Value* Value::member(std::string_view name) const noexcept {
-  const Object* const members = as<Object>();
+  const auto* const members = as<Object>();
   if (members == nullptr) return nullptr;
   const auto at =
       std::lower_bound(members->begin(), members->end(), name,

@@ -29,8 +29,8 @@ def call(to, type, body={}, within_ms=5000):
     raise TimeoutError(f"no reply from {address}")
 
 
-print(call("counter", "Add", {"amount": 2})["ok"])
-print(call("counter", "Add", {"amount": 40, "unit": "m"})["ok"])
+print(json.dumps(call("counter", "Add", {"amount": 2})["ok"]))
+print(json.dumps(call("counter", "Add", {"amount": 40, "unit": "m"})["ok"]))
 print(call("counter", "Total")["value"])
 print(json.dumps(call("counter", "Statistics")["value"], separators=(",", ":"), sort_keys=True))
 for wrong in (("counter", "Add", {"amount": "many"}), ("counter", "Subtract", {}), ("nobody", "Add", {})):

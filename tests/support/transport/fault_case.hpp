@@ -33,7 +33,7 @@ struct NamedCase {
   std::function<std::unique_ptr<FaultCase>()> make;
 };
 
-void PrintTo(const NamedCase& one, std::ostream* out);
+std::ostream& operator<<(std::ostream& out, const NamedCase& one);
 
 /// A case that consists of run() alone.
 [[nodiscard]] NamedCase simple_case(const char* name, std::function<Result<void>()> run);
