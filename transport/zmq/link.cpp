@@ -7,7 +7,10 @@
 namespace troupe::zmq::detail {
 namespace {
 
-constexpr std::size_t slack_messages = 64;  // beside the frames of a window: progress, greetings
+// libzmq says full at less than its mark, and acknowledgements go the same way: well above a window, so that
+// the window is what bounds.
+constexpr std::size_t messages_a_frame = 4;
+constexpr std::size_t slack_messages = 256;
 constexpr std::size_t message_bytes_slack = 1024;
 
 tl::unexpected<Error> timed_out(const char* what) { return failure(ErrorKind::timed_out, what); }
@@ -45,7 +48,7 @@ Result<std::unique_ptr<Link>> Link::create(Role role, const std::string& endpoin
               .endpoint = endpoint,
               .security = options.security,
               .message_bytes_max = options.frame_bytes_max + message_bytes_slack,
-              .messages_max = options.window_frames_max + slack_messages});
+              .messages_max = messages_a_frame * options.window_frames_max + slack_messages});
   if (!seat) return failure(std::move(seat));
   link->booking_ = std::move(*seat);
   return link;
@@ -124,8 +127,7 @@ Result<void> Link::send(std::span<const std::byte> frame, TimePoint deadline) {
   for (;;) {
     if (auto over = sending_over()) return tl::unexpected<Error>{*std::move(over)};
     if (outbox_.has_room(frame.size())) break;
-    blocked_ = true;
-    booking_->wake();
+    if (!std::exchange(blocked_, true)) booking_->wake();
     if (Clock::now() >= deadline) return timed_out("ZeroMQ channel: the other end does not receive");
     changed_.wait_until(lock, deadline);
   }

@@ -69,10 +69,9 @@ class Link final : public Guest {
   [[nodiscard]] std::optional<std::string> objection(const wire::Hello& hello) const;
   [[nodiscard]] bool watch_peer(const wire::Hello& hello);
   void settle(Inbox::Verdict verdict);
-  void say(PeerId to, wire::ChannelKind kind, std::span<const std::byte> body = {},
+  /// False if it is not on its way: on_round() comes when it is worth another try.
+  bool say(PeerId to, wire::ChannelKind kind, std::span<const std::byte> body = {},
            std::uint64_t sequence = 0);
-  [[nodiscard]] Seat::Sent tell(PeerId to, wire::ChannelKind kind, std::span<const std::byte> body,
-                                std::uint64_t sequence);
   void say_hello(PeerId to, wire::ChannelKind kind);
   void transmit();
   void look_for_the_rest();
@@ -103,8 +102,9 @@ class Link final : public Guest {
   std::optional<Error> broken_{};
   std::uint64_t told_received_ = 0;
   std::uint64_t told_consumed_ = 0;
-  bool tell_each_ = false;  ///< the peer waits for room
-  bool blocked_ = false;    ///< the program waits for room
+  bool tell_each_ = false;     ///< the peer waits for room
+  std::uint64_t skip_to_ = 0;  ///< what the peer is yet to be told that it has lost; 0: nothing
+  bool blocked_ = false;       ///< the program waits for room
   bool said_blocked_ = false;
   bool leaving_ = false;
   bool said_gone_ = false;
