@@ -23,4 +23,26 @@ inline constexpr TimePoint never = TimePoint::max();
   return deadline_after(Clock::now(), within);
 }
 
+/// Until when somebody is ready to wait. The clock is read only once he has to: most calls need not wait.
+class Deadline {
+ public:
+  explicit Deadline(Duration within) noexcept : within_{within} {}
+  explicit Deadline(TimePoint at) noexcept : at_{at}, known_{true} {}
+
+  [[nodiscard]] TimePoint at() noexcept {
+    if (!known_) at_ = deadline_in(within_);
+    known_ = true;
+    return at_;
+  }
+  /// Whether it is now or not at all.
+  [[nodiscard]] bool is_over() noexcept {
+    return (!known_ && within_ <= Duration::zero()) || at() <= Clock::now();
+  }
+
+ private:
+  Duration within_{};
+  TimePoint at_{};
+  bool known_ = false;
+};
+
 }  // namespace troupe

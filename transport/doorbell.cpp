@@ -11,13 +11,12 @@
 namespace troupe {
 namespace {
 
-constexpr std::uint32_t is_bell = 0;
-constexpr std::uint32_t is_watched = 1;
+constexpr std::uint64_t is_bell = ~std::uint64_t{0};
 
-Result<void> add(int epoll, int fd, std::uint32_t events, std::uint32_t what) {
+Result<void> add(int epoll, int fd, std::uint32_t events, std::uint64_t what) {
   epoll_event event{};
   event.events = events;
-  event.data.u32 = what;
+  event.data.u64 = what;
   if (::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == -1)
     return detail::system_failure("watch a descriptor");
   return {};
@@ -35,7 +34,7 @@ Result<OwnedFd> create_bell() { return detail::owned(::eventfd(0, EFD_CLOEXEC | 
 
 void ring(int bell) noexcept {
   constexpr std::uint64_t one = 1;
-  [[maybe_unused]] const auto written = ::write(bell, &one, sizeof one);
+  [[maybe_unused]] const auto written = detail::retried([&] { return ::write(bell, &one, sizeof one); });
 }
 
 Result<BellWaiter> BellWaiter::create(int bell) {
@@ -46,14 +45,22 @@ Result<BellWaiter> BellWaiter::create(int bell) {
   return BellWaiter{std::move(*epoll)};
 }
 
-Result<void> BellWaiter::watch(int fd) { return add(epoll_.get(), fd, EPOLLIN, is_watched); }
+Result<void> BellWaiter::watch(int fd, Report report, std::uint32_t number) {
+  return add(epoll_.get(), fd, report == Report::once ? EPOLLIN | EPOLLET : EPOLLIN, number);
+}
+
+void BellWaiter::forget(int fd) noexcept { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
 BellWaiter::Woken BellWaiter::wait(TimePoint deadline) noexcept {
   epoll_event event{};
   for (;;) {
     const timespec left = until(deadline);
     const int ready = ::epoll_pwait2(epoll_.get(), &event, 1, deadline == never ? nullptr : &left, nullptr);
-    if (ready > 0) return event.data.u32 == is_bell ? Woken::bell : Woken::watched;
+    if (ready > 0 && event.data.u64 == is_bell) return Woken::bell;
+    if (ready > 0) {
+      watched_ = static_cast<std::uint32_t>(event.data.u64);
+      return Woken::watched;
+    }
     if (ready == 0 && Clock::now() >= deadline) return Woken::deadline;
     if (ready == -1 && errno != EINTR)
       return Woken::bell;  // a broken epoll: look again rather than sleep for ever

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <troupe/transport/clock.hpp>
 #include <troupe/transport/owned_fd.hpp>
 #include <troupe/transport/result.hpp>
@@ -22,12 +23,17 @@ class BellWaiter {
  public:
   [[nodiscard]] static Result<BellWaiter> create(int bell);
 
-  /// Also wakes when `fd` is readable or hung up; reported by `wait` until it is no longer so.
-  [[nodiscard]] Result<void> watch(int fd);
+  /// Whether `wait` reports a descriptor until it is no longer ready, or each change of it once.
+  enum class Report { while_ready, once };
+  /// Also wakes when `fd` is readable or hung up, until it is forgotten. `number` is told by watched().
+  [[nodiscard]] Result<void> watch(int fd, Report report = Report::while_ready, std::uint32_t number = 0);
+  void forget(int fd) noexcept;
 
   enum class Woken { bell, watched, deadline };
   /// Spurious `bell` results happen; an early `deadline` does not.
   [[nodiscard]] Woken wait(TimePoint deadline) noexcept;
+  /// Number of the descriptor by which the last wait() was `watched`.
+  [[nodiscard]] std::uint32_t watched() const noexcept { return watched_; }
 
   /// Readable when `wait` would return at once: for a foreign event loop.
   [[nodiscard]] int descriptor() const noexcept { return epoll_.get(); }
@@ -35,6 +41,7 @@ class BellWaiter {
  private:
   explicit BellWaiter(OwnedFd epoll) noexcept : epoll_{std::move(epoll)} {}
   OwnedFd epoll_;
+  std::uint32_t watched_ = 0;
 };
 
 }  // namespace troupe

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,32 +16,48 @@
 namespace troupe::detail {
 namespace {
 
-// Of the process itself, so global by nature. The lock is held over each fork: a child sees a whole list.
+// Of the process itself, so global by nature, and never destroyed: static objects may hold something, and
+// exit handlers may fork. The lock is held over each fork: a child sees a whole list.
 struct Registry {
   std::mutex lock;
   std::vector<int> held{};
-  std::atomic<std::uint64_t> generation{1};
 };
 Registry& registry() {
-  static Registry instance;
+  static Registry& instance = *new Registry;
   return instance;
+}
+
+/// Something readable, so that whoever waits for it looks and is refused. The number stays taken: whoever
+/// destroys the copied object closes it once more. Without room for another descriptor it is the only free
+/// one for a moment, and so the next one made.
+void replace_by_nothing(int fd) noexcept {
+  int nothing = ::eventfd(1, EFD_CLOEXEC);
+  if (nothing == -1) {
+    ::close(fd);
+    nothing = ::eventfd(1, EFD_CLOEXEC);
+  }
+  if (nothing == -1 || nothing == fd) return;
+  if (::dup3(nothing, fd, O_CLOEXEC) == -1) ::close(fd);
+  ::close(nothing);
+}
+
+/// The caller has the lock.
+void forget(std::vector<int>& held, int fd) noexcept {
+  // Forgotten already where this is a forked child's copy.
+  if (const auto at = std::find(held.begin(), held.end(), fd); at != held.end()) held.erase(at);
 }
 
 void before_fork() { registry().lock.lock(); }
 void after_fork_in_parent() { registry().lock.unlock(); }
 void after_fork_in_child() {
   Registry& own = registry();
-  // The numbers stay taken: whoever destroys the copied objects closes them once more.
-  const int nothing = own.held.empty() ? -1 : ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  for (const int fd : own.held)
-    if (nothing == -1 || ::dup3(nothing, fd, O_CLOEXEC) == -1) ::close(fd);
-  if (nothing != -1) ::close(nothing);
+  for (const int fd : own.held) replace_by_nothing(fd);
   own.held.clear();
-  own.generation.fetch_add(1, std::memory_order_relaxed);
+  fork_generation.fetch_add(1, std::memory_order_relaxed);
   own.lock.unlock();
 }
 
-Registry& watched_registry() {
+Registry& watched_registry() noexcept {
   static const int registered = ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   TROUPE_ASSERT(registered == 0);
   return registry();
@@ -48,12 +65,9 @@ Registry& watched_registry() {
 
 }  // namespace
 
-std::uint64_t fork_generation() noexcept {
-  return watched_registry().generation.load(std::memory_order_relaxed);
-}
+void count_forks() noexcept { watched_registry(); }
 
-Result<void> ForkGuard::check(const char* what) const {
-  if (!forked()) return {};
+Result<void> ForkGuard::refused(const char* what) {
   return failure(ErrorKind::refused,
                  std::string{what} +
                      ": it belongs to the process that this one was forked from; try handing an "
@@ -70,7 +84,8 @@ HeldByThisProcess::HeldByThisProcess(HeldByThisProcess&& other) noexcept
     : fd_{std::exchange(other.fd_, -1)} {}
 
 HeldByThisProcess& HeldByThisProcess::operator=(HeldByThisProcess&& other) noexcept {
-  std::swap(fd_, other.fd_);
+  HeldByThisProcess old{std::move(*this)};  // forgotten at once: its number may soon be another's
+  fd_ = std::exchange(other.fd_, -1);
   return *this;
 }
 
@@ -78,9 +93,7 @@ HeldByThisProcess::~HeldByThisProcess() {
   if (fd_ == -1) return;
   Registry& own = watched_registry();
   const std::lock_guard lock{own.lock};
-  // Forgotten already where this is a forked child's copy.
-  if (const auto at = std::find(own.held.begin(), own.held.end(), fd_); at != own.held.end())
-    own.held.erase(at);
+  forget(own.held, fd_);
 }
 
 }  // namespace troupe::detail

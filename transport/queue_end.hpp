@@ -34,7 +34,7 @@ enum class Placed : std::uint8_t {
 struct QueueOptions {
   std::string name = "queue";         ///< for messages to people
   std::size_t items_max = 1024;       ///< of one sender, put and not yet acknowledged
-  std::size_t bytes_max = 1U << 20U;  ///< of one sender: encoded, with 32 a message
+  std::size_t bytes_max = 2U << 20U;  ///< of one sender, each item rounded up to 8; also the largest item
   std::size_t senders_max = 16;       ///< at a time, those on their way to a process included
   std::size_t ends_max = 64;          ///< senders, receivers and the owner; at most 128
   std::uint32_t attempts_max = 3;     ///< one more than these, and an item goes to the quarantine
@@ -72,7 +72,7 @@ struct Holder {
 
 namespace detail {
 
-enum class Verdict : std::uint8_t {
+enum class Settlement : std::uint8_t {
   acknowledge,  ///< done
   give_back,    ///< to somebody else, with attempt + 1
   give_up,      ///< to the quarantine
@@ -103,10 +103,10 @@ class QueueSender {
 
   /// Room for at least `bytes`; empty if overflow drops this put. `timed_out`, `full`; `closed` when the
   /// queue has ended; `invalid` for what can never fit.
-  [[nodiscard]] virtual Result<std::span<std::byte>> reserve(std::size_t bytes, TimePoint deadline) = 0;
+  [[nodiscard]] virtual Result<std::span<std::byte>> reserve(std::size_t bytes, Deadline& deadline) = 0;
   /// Puts the first `bytes` bytes of what the last reserve() gave. When it returns the item outlives this
   /// process.
-  [[nodiscard]] virtual Result<void> commit(std::uint64_t type, std::size_t bytes, TimePoint deadline) = 0;
+  [[nodiscard]] virtual Result<void> commit(std::uint64_t type, std::size_t bytes, Deadline& deadline) = 0;
 };
 
 /// The receiving end. One thread at a time.
@@ -119,9 +119,9 @@ class QueueReceiver {
 
   /// `timed_out`; `closed` when the queue has ended: closed by its owner (or the owner died), no sender left,
   /// and nothing in it but what this end itself has in hand.
-  [[nodiscard]] virtual Result<Taken> take(TimePoint deadline) = 0;
+  [[nodiscard]] virtual Result<Taken> take(Deadline& deadline) = 0;
   /// `refused` for a ticket that is not in hand.
-  [[nodiscard]] virtual Result<void> settle(std::uint64_t ticket, Verdict verdict) = 0;
+  [[nodiscard]] virtual Result<void> settle(std::uint64_t ticket, Settlement settlement) = 0;
   /// Ready when take() would not wait.
   [[nodiscard]] virtual Waitable readable() = 0;
 };
@@ -140,6 +140,9 @@ class QueueAccess {
   /// An end for another process. A sender on its way counts as one: it holds the stream open until it has
   /// arrived and ended there, or until this access, which answers for it, is gone.
   [[nodiscard]] virtual Result<QueuePass> pass(End end) = 0;
+
+  /// Copies of the descriptors by which another process attaches to it; `refused` where the carrier has none.
+  [[nodiscard]] virtual Result<std::vector<OwnedFd>> descriptors() const = 0;
 
   /// By the owner: no new senders; when those that there are have ended, and all is acknowledged, the stream
   /// ends.

@@ -23,6 +23,13 @@ tl::unexpected<Error> not_open(std::size_t place) {
   return failure(ErrorKind::invalid, "select: place " + std::to_string(place) + " is no open descriptor");
 }
 
+tl::unexpected<Error> cannot_poll(std::size_t places) {
+  if (errno != EINVAL) return detail::system_failure("select");
+  return tl::unexpected<Error>{Error{
+      ErrorKind::exhausted, EINVAL,
+      "select: " + std::to_string(places) + " places are more than the limit of open files; try ulimit -n"}};
+}
+
 /// Arms what needs it; the places of those that have something already.
 std::vector<std::size_t> arm_all(std::span<const Waitable> these) {
   std::vector<std::size_t> ready;
@@ -45,7 +52,7 @@ Result<std::vector<std::size_t>> select(std::span<const Waitable> these, Duratio
     auto ready = arm_all(these);
     const int timeout = ready.empty() ? detail::poll_timeout(deadline) : 0;
     const int count = ::poll(polled.data(), polled.size(), timeout);
-    if (count == -1 && errno != EINTR) return detail::system_failure("select");
+    if (count == -1 && errno != EINTR) return cannot_poll(polled.size());
     for (std::size_t i = 0; count > 0 && i < these.size(); ++i) {
       if ((polled[i].revents & POLLNVAL) != 0) return not_open(i);
       // What has to be armed is ready when arm() says so: its descriptor may tell of a wake-up that is over.

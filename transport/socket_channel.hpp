@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <span>
 #include <troupe/transport/clock.hpp>
+#include <troupe/transport/descriptor_passing.hpp>
 #include <troupe/transport/owned_fd.hpp>
 #include <troupe/transport/result.hpp>
 #include <utility>
@@ -20,7 +21,7 @@ class SocketChannel {
  public:
   static constexpr std::size_t packet_bytes_max =
       std::size_t{96} * 1024;  ///< fits Debian's default socket buffer
-  static constexpr std::size_t descriptors_max = 16;
+  static constexpr std::size_t descriptors_max = detail::passed_descriptors_max;
 
   struct Packet {
     std::size_t bytes = 0;               ///< how much of the caller's buffer was filled
@@ -34,7 +35,12 @@ class SocketChannel {
   /// `invalid` beyond the two bounds above and for a packet with nothing in it, `timed_out` when the peer's
   /// buffer stays full until the deadline, `closed` when the peer is gone.
   [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, std::span<const int> descriptors,
-                                  TimePoint deadline) const;
+                                  TimePoint deadline) const {
+    return send({}, bytes, descriptors, deadline);
+  }
+  /// The same for a packet in two pieces.
+  [[nodiscard]] Result<void> send(std::span<const std::byte> head, std::span<const std::byte> bytes,
+                                  std::span<const int> descriptors, TimePoint deadline) const;
 
   /// `timed_out`, `closed`; `exhausted` when descriptors were lost because this process has no room for
   /// them; `malformed` when the packet is larger than `buffer`. In the last two cases the packet is gone.
@@ -42,6 +48,7 @@ class SocketChannel {
 
   [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+  [[nodiscard]] OwnedFd release() noexcept { return std::move(fd_); }
 
  private:
   OwnedFd fd_;

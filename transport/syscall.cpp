@@ -13,10 +13,25 @@ extern "C" {
 #include <system_error>
 
 namespace troupe::detail {
+namespace {
+
+bool wait_for(int fd, short events, TimePoint deadline) noexcept {
+  pollfd one{fd, events, 0};
+  for (;;) {
+    const int ready = ::poll(&one, 1, poll_timeout(deadline));
+    if (ready > 0) return true;
+    if (ready == 0 && Clock::now() >= deadline) return false;
+    // Without memory for a wait: rather a look too many than a deadline that is reported early.
+    if (ready < 0 && errno != EINTR) return Clock::now() < deadline;
+  }
+}
+
+}  // namespace
 
 Error system_error(std::string_view what, int errnum) {
   const bool limit = errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == ENOSPC ||
-                     errnum == EAGAIN || errnum == EDQUOT || errnum == EFBIG;
+                     errnum == EAGAIN || errnum == EDQUOT || errnum == EFBIG || errnum == ENOBUFS ||
+                     errnum == ETOOMANYREFS;
   return Error{limit ? ErrorKind::exhausted : ErrorKind::system, errnum,
                std::string{what} + ": " + std::generic_category().message(errnum)};
 }
@@ -42,14 +57,8 @@ int poll_timeout(TimePoint deadline) noexcept {
   return static_cast<int>(std::min<long long>(milliseconds, std::numeric_limits<int>::max()));
 }
 
-bool wait_readable(int fd, TimePoint deadline) noexcept {
-  pollfd one{fd, POLLIN, 0};
-  for (;;) {
-    const int ready = ::poll(&one, 1, poll_timeout(deadline));
-    if (ready > 0) return true;
-    if (ready == 0 && Clock::now() >= deadline) return false;
-    if (ready < 0 && errno != EINTR) return false;
-  }
-}
+bool wait_readable(int fd, TimePoint deadline) noexcept { return wait_for(fd, POLLIN, deadline); }
+
+bool wait_writable(int fd, TimePoint deadline) noexcept { return wait_for(fd, POLLOUT, deadline); }
 
 }  // namespace troupe::detail

@@ -41,7 +41,15 @@ auto retried(Call call) {
 /// `never`.
 [[nodiscard]] int poll_timeout(TimePoint deadline) noexcept;
 
-/// Waits until `fd` is readable or has hung up. False at the deadline.
+/// Waits until `fd` is readable or has hung up. False at the deadline, never before; true also where the
+/// kernel cannot wait at all, so look in any case.
 [[nodiscard]] bool wait_readable(int fd, TimePoint deadline) noexcept;
+/// Waits until `fd` takes more, or nobody will read what it takes. False at the deadline.
+[[nodiscard]] bool wait_writable(int fd, TimePoint deadline) noexcept;
+
+/// Of a write: nobody is there to read it.
+[[nodiscard]] inline bool is_gone(int errnum) noexcept {
+  return errnum == EPIPE || errnum == ECONNRESET || errnum == ENOTCONN;
+}
 
 }  // namespace troupe::detail

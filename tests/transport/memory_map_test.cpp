@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <string>
@@ -16,6 +15,7 @@
 
 #include "transport/forked.hpp"
 #include "transport/nothing_left.hpp"
+#include "transport/signal_storm.hpp"
 
 namespace troupe {
 namespace {
@@ -51,7 +51,6 @@ TEST_F(Memory, HasADescriptorThatNoOtherProgramInherits) {
 
 TEST_F(Memory, ThatCannotBeHadIsExhausted) {
   test::Forked child{[] {
-    ::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{16 * page, 16 * page};
     if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
     const auto file = create_memory("test", 17 * page);
@@ -60,6 +59,16 @@ TEST_F(Memory, ThatCannotBeHadIsExhausted) {
     return create_memory("test", 16 * page) ? 0 : 4;
   }};
   EXPECT_EQ(child.exit_code(deadline_in(10s)), 0);
+}
+
+TEST_F(Memory, IsAllocatedThoughSignalsInterruptItAgainAndAgain) {
+  const test::SignalStorm storm{500us};  // far shorter than it takes to allocate all of it
+  constexpr std::size_t bytes = std::size_t{64} << 20U;
+  const auto file = create_memory("test", bytes).value();
+  struct stat status {};
+  ASSERT_EQ(::fstat(file.get(), &status), 0);
+  EXPECT_EQ(status.st_size, static_cast<off_t>(bytes));
+  EXPECT_GE(status.st_blocks * 512, static_cast<off_t>(bytes));
 }
 
 TEST_F(Memory, WithoutADescriptorLeftIsExhausted) {

@@ -123,6 +123,18 @@ Seat::Sent BoundSeat::send(PeerId to, std::span<const std::byte> head, std::span
   }
 }
 
+Seat::Sent BoundSeat::send_delimited(PeerId to, std::span<const std::byte> message) {
+  try {
+    const auto more = ::zmq::send_flags::sndmore | ::zmq::send_flags::dontwait;
+    const auto id = routing_id_of(to);
+    if (!socket_.send(::zmq::buffer(id), more)) return Sent::full;
+    if (!socket_.send(::zmq::message_t{}, more)) return Sent::full;
+    return socket_.send(joined(message, {}), ::zmq::send_flags::dontwait) ? Sent::done : Sent::full;
+  } catch (const ::zmq::error_t&) {
+    return Sent::unreachable;
+  }
+}
+
 Result<int> BoundSeat::watch(const ProcessMark& process) {
   auto pidfd = watch_process(process);
   if (!pidfd) return failure(std::move(pidfd));
@@ -185,6 +197,8 @@ bool BoundSeat::take_messages() {
 
 void BoundSeat::take_message(std::vector<::zmq::message_t>& parts) {
   const auto from = listens_ ? peer_of(parts.front()) : PeerId{0};
+  if (from && listens_ && parts.size() == 3 && parts[1].size() == 0)
+    return guest_.on_delimited(*from, {parts.back().data<const std::byte>(), parts.back().size()});
   if (!from || parts.size() != (listens_ ? 2U : 1U)) return guest_.on_nonsense();
   guest_.on_message(*from, {parts.back().data<const std::byte>(), parts.back().size()});
 }

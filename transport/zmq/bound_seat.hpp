@@ -22,6 +22,7 @@ class BoundSeat final : public Seat {
   ~BoundSeat() override;
 
   Sent send(PeerId to, std::span<const std::byte> head, std::span<const std::byte> body) override;
+  Sent send_delimited(PeerId to, std::span<const std::byte> message) override;
   Result<int> watch(const ProcessMark& process) override;
   void unwatch(int watch) override;
   void set_due(TimePoint due) override { due_ = due; }

@@ -71,9 +71,11 @@ std::string in_hex(std::uint64_t number) {
 
 Result<std::string> make_folder() {
   sweep_places();
-  const ProcessMark mark = own_mark();
+  const auto mark = own_mark();
+  if (!mark) return tl::unexpected<Error>{mark.error()};
   std::string folder = base_folder() + '/' + std::string{own_folder} + in_hex(this_machine()) + '-' +
-                       in_hex(static_cast<std::uint64_t>(mark.pid)) + '-' + in_hex(mark.started) + "-XXXXXX";
+                       in_hex(static_cast<std::uint64_t>(mark->pid)) + '-' + in_hex(mark->started) +
+                       "-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) return troupe::detail::system_failure("make the folder " + folder);
   return folder;
 }

@@ -35,6 +35,8 @@ class Guest {
   virtual void on_seated(Seat& seat) = 0;
   /// Valid during the call. Empty: somebody has connected, again perhaps, and waits to be asked who it is.
   virtual void on_message(PeerId from, std::span<const std::byte> message) = 0;
+  /// The same behind an empty frame, as a REQ socket sends it. Nonsense to most.
+  virtual void on_delimited(PeerId from, std::span<const std::byte> message);
   /// What is not one of our messages at all.
   virtual void on_nonsense() = 0;
   virtual void on_process_ended(int watch) = 0;
@@ -44,6 +46,8 @@ class Guest {
   /// After one or more of the above, a wake-up or a due time.
   virtual void on_round() = 0;
 };
+
+inline void Guest::on_delimited(PeerId /*from*/, std::span<const std::byte> /*message*/) { on_nonsense(); }
 
 struct SocketSpec {
   enum class Kind : std::uint8_t { listen, connect };
@@ -68,6 +72,8 @@ class Seat {
     full,         ///< the peer does not read, or is not connected; on_round() when it may be otherwise
   };
   virtual Sent send(PeerId to, std::span<const std::byte> head, std::span<const std::byte> body) = 0;
+  /// Of a listening socket: behind an empty frame, to a REQ socket.
+  virtual Sent send_delimited(PeerId to, std::span<const std::byte> message) = 0;
   /// `down` if that process has ended; on_process_ended() is called with the number otherwise, once it does.
   virtual Result<int> watch(const ProcessMark& process) = 0;
   virtual void unwatch(int watch) = 0;

@@ -17,6 +17,9 @@ struct Whereabouts {
 };
 
 [[nodiscard]] std::uint64_t this_machine();
-[[nodiscard]] inline Whereabouts own_whereabouts() { return {this_machine(), own_mark()}; }
+/// Without room for a descriptor, those of a process that nobody can watch.
+[[nodiscard]] inline Whereabouts own_whereabouts() {
+  return {this_machine(), own_mark().value_or(ProcessMark{})};
+}
 
 }  // namespace troupe::zmq::detail

@@ -12,7 +12,8 @@ namespace {
 
 OwnedFd reader_file_with(std::vector<std::byte> bytes) {
   auto file = create_memory("test-reader", bytes.size()).value();
-  if (::pwrite(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+  const auto written = detail::retried([&] { return ::pwrite(file.get(), bytes.data(), bytes.size(), 0); });
+  if (written != static_cast<ssize_t>(bytes.size())) {
     throw Failure{detail::system_error("pwrite", errno)};
   }
   return file;
@@ -85,7 +86,8 @@ std::vector<Received> receive_all(LaneReader& reader) {
 
 bool was_rung(int bell) {
   std::uint64_t count = 0;
-  return ::read(bell, &count, sizeof count) == static_cast<ssize_t>(sizeof count);
+  return detail::retried([&] { return ::read(bell, &count, sizeof count); }) ==
+         static_cast<ssize_t>(sizeof count);
 }
 
 Lane::Lane(const LaneSpec& lane_spec)

@@ -17,7 +17,12 @@ struct Holdings {
   std::vector<pid_t> children{};
 
   [[nodiscard]] static Holdings now();
+  [[nodiscard]] static Holdings of(pid_t pid);
 };
+
+/// Mappings of addresses alone, which a mapping that was given up half-way would leave. Threads have some
+/// too.
+[[nodiscard]] std::size_t reserved_addresses(pid_t pid);
 
 /// One line for each thing held `after` and not `before`.
 [[nodiscard]] std::vector<std::string> left_over(const Holdings& before, const Holdings& after);

@@ -26,12 +26,16 @@ std::uintptr_t counter_of(const user_regs_struct& registers) { return registers.
 void set_counter(user_regs_struct& registers, std::uintptr_t value) { registers.rip = value; }
 constexpr long breakpoint_mask = 0xFF;
 constexpr long breakpoint_code = 0xCC;
+unsigned long long& result_in(user_regs_struct& registers) { return registers.rax; }
+unsigned long long& third_argument_in(user_regs_struct& registers) { return registers.rdx; }
 #elif defined(__aarch64__)
 constexpr bool has_breakpoints = false;
 std::uintptr_t counter_of(const user_regs_struct& registers) { return registers.pc; }
 void set_counter(user_regs_struct& registers, std::uintptr_t value) { registers.pc = value; }
 constexpr long breakpoint_mask = 0;
 constexpr long breakpoint_code = 0;
+unsigned long long& result_in(user_regs_struct& registers) { return registers.regs[0]; }
+unsigned long long& third_argument_in(user_regs_struct& registers) { return registers.regs[2]; }
 #else
 #error "the stepper does not know this processor's registers"
 #endif
@@ -49,6 +53,20 @@ void set_registers(pid_t pid, user_regs_struct registers) {
   iovec room{&registers, sizeof registers};
   ::ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &room);
 }
+
+#if defined(__x86_64__)
+void set_call_number(pid_t pid, long number) {
+  auto registers = registers_of(pid);
+  registers.orig_rax = static_cast<unsigned long>(number);
+  set_registers(pid, registers);
+}
+#else
+void set_call_number(pid_t pid, long number) {
+  auto word = static_cast<int>(number);
+  iovec room{&word, sizeof word};
+  ::ptrace(PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &room);
+}
+#endif
 
 void set_alarm(TimePoint deadline) {
   const auto left = std::chrono::duration_cast<std::chrono::microseconds>(deadline - Clock::now()).count();
@@ -116,7 +134,7 @@ Result<SteppedChild> SteppedChild::create(const std::function<void()>& body, Tim
   if (!stop) return tl::unexpected<Error>{stop.error()};
   if (*stop != Stop::mark)
     return failure(ErrorKind::malformed, "stepped child: it ended before its first mark");
-  ::ptrace(PTRACE_SETOPTIONS, pid, nullptr, PTRACE_O_EXITKILL);
+  ::ptrace(PTRACE_SETOPTIONS, pid, nullptr, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD);
   return child;
 }
 
@@ -133,6 +151,7 @@ Result<SteppedChild::Stop> SteppedChild::wait() {
   }
   switch (WSTOPSIG(status)) {
     case SIGTRAP: return Stop::instruction;
+    case SIGTRAP | 0x80: return Stop::call;
     case SIGSTOP: return Stop::mark;
     case SIGALRM: kill(); return failure(ErrorKind::timed_out, "stepped child: not done at the deadline");
     default: break;
@@ -152,6 +171,37 @@ Result<SteppedChild::Stop> SteppedChild::resume(int request) {
 Result<SteppedChild::Stop> SteppedChild::step() { return resume(PTRACE_SINGLESTEP); }
 
 Result<SteppedChild::Stop> SteppedChild::run() { return resume(PTRACE_CONT); }
+
+Result<SteppedChild::Stop> SteppedChild::run_to_call() { return resume(PTRACE_SYSCALL); }
+
+Result<SteppedChild::Call> SteppedChild::call() const {
+  __ptrace_syscall_info info{};
+  if (::ptrace(PTRACE_GET_SYSCALL_INFO, pid_, sizeof info, &info) == -1)
+    return detail::system_failure("looking at a stepped child's system call");
+  if (info.op != PTRACE_SYSCALL_INFO_ENTRY) return Call{};
+  Call found{true, static_cast<long>(info.entry.nr), {}};
+  std::copy_n(std::begin(info.entry.args), found.arguments.size(), found.arguments.begin());
+  return found;
+}
+
+void SteppedChild::skip_call() { set_call_number(pid_, -1); }
+
+void SteppedChild::set_result(long value) {
+  auto registers = registers_of(pid_);
+  result_in(registers) = static_cast<unsigned long>(value);
+  set_registers(pid_, registers);
+}
+
+void SteppedChild::set_third_argument(std::uint64_t value) {
+  auto registers = registers_of(pid_);
+  third_argument_in(registers) = value;
+  set_registers(pid_, registers);
+}
+
+pid_t SteppedChild::leave_stopped() noexcept {
+  ::ptrace(PTRACE_DETACH, pid_, nullptr, SIGSTOP);
+  return std::exchange(pid_, 0);
+}
 
 std::uintptr_t SteppedChild::program_counter() const { return counter_of(registers_of(pid_)); }
 

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -86,15 +87,34 @@ class SteppedChild {
   }
   ~SteppedChild() { kill(); }
 
-  enum class Stop { instruction, mark, ended };
+  enum class Stop { instruction, call, mark, ended };
   /// Executes one instruction (one round of a repeated string instruction).
   [[nodiscard]] Result<Stop> step();
   /// Runs freely to the next mark or the end.
   [[nodiscard]] Result<Stop> run();
+  /// Runs to where it enters or leaves a system call (`call`), to the next mark or the end.
+  [[nodiscard]] Result<Stop> run_to_call();
+  /// Where `run_to_call` has stopped.
+  struct Call {
+    bool entered = false;  ///< else left, and `number` and `arguments` are those of no call
+    long number = -1;
+    std::array<std::uint64_t, 6> arguments{};
+  };
+  [[nodiscard]] Result<Call> call() const;
+  /// On entry: the kernel does not carry it out.
+  void skip_call();
+  /// On leaving: what the child is told. -errno is a failure.
+  void set_result(long value);
+  /// On entry: another third argument, which of read and write is the number of bytes.
+  void set_third_argument(std::uint64_t value);
   /// Goes to boundary `at` of a recorded run, fast where the trace allows it. `refused` if this run went
   /// another way.
   [[nodiscard]] Result<void> advance(const Trace& trace, std::size_t at);
   [[nodiscard]] std::uintptr_t program_counter() const;
+
+  /// Lets go of it, stopped by SIGSTOP as anybody's process: SIGCONT lets it go on. Returns its pid; whoever
+  /// calls this has to reap it.
+  [[nodiscard]] pid_t leave_stopped() noexcept;
 
   /// SIGKILL, and reaps it. What it had stored by now is all that it will ever have stored.
   void kill() noexcept;
