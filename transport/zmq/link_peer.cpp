@@ -120,6 +120,7 @@ bool Link::watch_peer(const Hello& hello) {
   auto watched = seat_->watch({hello.pid, hello.started});
   if (watched) {
     watch_ = *watched;
+    peer_process_ = {hello.pid, hello.started};
   } else if (watched.error().kind == ErrorKind::down) {
     dead_ = true;
     drained_by_ = deadline_in(rest_within);
