@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "channel_subject.hpp"
 
+#include "spinning.hpp"
+
 namespace troupe::bench::channels {
 namespace {
 
@@ -37,6 +39,7 @@ void send(Channel& end, std::span<const std::byte> bytes) {
 }  // namespace
 
 double one_way(Carrier carrier, std::size_t bytes, std::size_t count) {
+  count_cores();
   const Pinned here{cores(Placement::across_cores).program};
   const Between between{carrier, bytes, [count](Channel& end) {
                           std::vector<std::byte> buffer;
@@ -60,6 +63,7 @@ double one_way(Carrier carrier, std::size_t bytes, std::size_t count) {
 }
 
 double round_trip(Carrier carrier, std::size_t bytes, std::size_t rounds) {
+  count_cores();
   const Pinned here{cores(Placement::across_cores).program};
   const Between between{carrier, bytes, [](Channel& end) {
                           for (std::vector<std::byte> buffer;;)

@@ -4,6 +4,8 @@
 #include <memory>
 #include <troupe/transport/queue.hpp>
 
+#include "spinning.hpp"
+
 namespace troupe::bench::queues {
 namespace {
 
@@ -18,6 +20,7 @@ struct Block {
 }  // namespace
 
 double throughput(std::size_t senders, std::size_t receivers, std::size_t count) {
+  count_cores();
   const Cores where = cores(Placement::across_cores);
   const bool pair = senders == 1 && receivers == 1;  // more processes than cores: let the kernel place them
   const std::size_t each = count / senders;

@@ -16,6 +16,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds handshake_within{5000};
 constexpr milliseconds linger_within{1000};
+constexpr milliseconds try_again_after{10};
 constexpr milliseconds reconnect_after{10};
 constexpr milliseconds reconnect_after_max{1000};
 constexpr int messages_a_round_max = 256;  // of one socket, so that no flood keeps the others waiting
@@ -106,14 +107,17 @@ void BoundSeat::take_options(const SocketSpec& spec) {
 
 Seat::Sent BoundSeat::send(PeerId to, std::span<const std::byte> head, std::span<const std::byte> body) {
   try {
-    if (listens_) {
-      const auto id = routing_id_of(to);
-      if (!socket_.send(::zmq::buffer(id), ::zmq::send_flags::sndmore | ::zmq::send_flags::dontwait))
-        return Sent::full;
+    const auto id = routing_id_of(to);
+    if (listens_ &&
+        !socket_.send(::zmq::buffer(id), ::zmq::send_flags::sndmore | ::zmq::send_flags::dontwait)) {
+      // A router does not tell when a peer reads again. None that keeps to its window comes here.
+      due_ = std::min(due_, deadline_in(try_again_after));
+      return Sent::full;
     }
     auto message = joined(head, body);
     if (socket_.send(message, ::zmq::send_flags::dontwait)) return Sent::done;
-    return listens_ ? Sent::full : Sent::unreachable;
+    waits_for_room_ = true;
+    return Sent::full;
   } catch (const ::zmq::error_t&) {
     return Sent::unreachable;  // EHOSTUNREACH of a router
   }
@@ -147,13 +151,14 @@ void BoundSeat::wake() noexcept {
 }
 
 void BoundSeat::add_to(std::vector<::zmq::pollitem_t>& items) {
-  items.push_back({socket_.handle(), 0, ZMQ_POLLIN, 0});
+  const auto room = static_cast<short>(waits_for_room_ ? ZMQ_POLLOUT : 0);
+  items.push_back({socket_.handle(), 0, static_cast<short>(ZMQ_POLLIN | room), 0});
   items.push_back({monitor_.handle(), 0, ZMQ_POLLIN, 0});
   for (const auto& one : watched_) items.push_back({nullptr, one.get(), ZMQ_POLLIN, 0});
 }
 
 bool BoundSeat::serve() {
-  bool tell = woken_.exchange(false);
+  bool tell = woken_.exchange(false) || has_room();
   // Ends of processes and connections are looked for first: by then all that they had sent lies in the
   // socket.
   tell |= take_ended();
@@ -168,6 +173,12 @@ bool BoundSeat::serve() {
   }
   if (tell) guest_.on_round();
   return more;
+}
+
+bool BoundSeat::has_room() {
+  if (!waits_for_room_ || (socket_.get(::zmq::sockopt::events) & ZMQ_POLLOUT) == 0) return false;
+  waits_for_room_ = false;
+  return true;
 }
 
 bool BoundSeat::take_messages() {

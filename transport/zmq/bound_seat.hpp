@@ -37,6 +37,7 @@ class BoundSeat final : public Seat {
 
  private:
   void take_options(const SocketSpec& spec);
+  bool has_room();
   bool take_messages();
   void take_message(std::vector<::zmq::message_t>& parts);
   bool take_events();
@@ -53,6 +54,7 @@ class BoundSeat final : public Seat {
   std::vector<OwnedFd> watched_{};
   TimePoint due_ = never;
   std::atomic<bool> woken_{false};
+  bool waits_for_room_ = false;
   bool tell_round_ = false;
 };
 

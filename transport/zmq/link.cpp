@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: MIT
 #include <troupe/zmq/link.hpp>
 
+#include <troupe/transport/syscall.hpp>
 #include <utility>
 
 // The program's side of a link; the post's is link_peer.cpp.
 namespace troupe::zmq::detail {
 namespace {
 
-constexpr std::size_t slack_messages = 64;  // beside the frames of a window: progress, greetings
+// libzmq says full at less than its mark, and acknowledgements go the same way: well above a window, so that
+// the window is what bounds.
+constexpr std::size_t messages_a_frame = 4;
+constexpr std::size_t slack_messages = 256;
 constexpr std::size_t message_bytes_slack = 1024;
+
+constexpr std::chrono::microseconds look_for_death_every{20};
 
 tl::unexpected<Error> timed_out(const char* what) { return failure(ErrorKind::timed_out, what); }
 
@@ -45,7 +51,7 @@ Result<std::unique_ptr<Link>> Link::create(Role role, const std::string& endpoin
               .endpoint = endpoint,
               .security = options.security,
               .message_bytes_max = options.frame_bytes_max + message_bytes_slack,
-              .messages_max = options.window_frames_max + slack_messages});
+              .messages_max = messages_a_frame * options.window_frames_max + slack_messages});
   if (!seat) return failure(std::move(seat));
   link->booking_ = std::move(*seat);
   return link;
@@ -99,6 +105,22 @@ ChannelCounts Link::counts() const {
   return counts;
 }
 
+/// The post looks for it as well, but a send is to say it at once.
+void Link::look_for_death() {
+  if (dead_ || peer_process_.pid == 0) return;
+  const TimePoint now = Clock::now();
+  if (now < look_for_death_at_) return;
+  look_for_death_at_ = now + look_for_death_every;
+  if (!pidfd_) {
+    auto pidfd = watch_process(peer_process_);
+    if (!pidfd) return;  // ended before, or no room: the post says so
+    pidfd_ = std::move(*pidfd);
+  }
+  if (!troupe::detail::wait_readable(pidfd_.get(), now)) return;
+  dead_ = true;
+  drained_by_ = never;  // until the post has seen it too
+}
+
 std::optional<Error> Link::sending_over() const {
   if (outbox_.ended()) return Error{ErrorKind::closed, 0, "ZeroMQ channel: this end has closed"};
   if (broken_) return broken_;
@@ -121,11 +143,11 @@ Result<void> Link::send(std::span<const std::byte> frame, TimePoint deadline) {
                                            std::to_string(options_.frame_bytes_max) +
                                            " bytes; try a larger frame_bytes_max");
   std::unique_lock lock{lock_};
+  look_for_death();
   for (;;) {
     if (auto over = sending_over()) return tl::unexpected<Error>{*std::move(over)};
     if (outbox_.has_room(frame.size())) break;
-    blocked_ = true;
-    booking_->wake();
+    if (!std::exchange(blocked_, true)) booking_->wake();
     if (Clock::now() >= deadline) return timed_out("ZeroMQ channel: the other end does not receive");
     changed_.wait_until(lock, deadline);
   }

@@ -10,6 +10,8 @@
 #include <span>
 #include <string>
 #include <troupe/transport/fork_guard.hpp>
+#include <troupe/transport/liveness.hpp>
+#include <troupe/transport/owned_fd.hpp>
 #include <troupe/zmq/channel.hpp>
 #include <troupe/zmq/place.hpp>
 #include <troupe/zmq/post.hpp>
@@ -57,6 +59,7 @@ class Link final : public Guest {
   // By the program's threads, which hold the lock.
   [[nodiscard]] std::optional<Error> receiving_over() const;
   [[nodiscard]] std::optional<Error> sending_over() const;
+  void look_for_death();
   [[nodiscard]] bool peer_left() const { return gone_ || dead_ || broken_.has_value(); }
   void close(std::unique_lock<std::mutex>& lock, TimePoint deadline);
 
@@ -69,10 +72,9 @@ class Link final : public Guest {
   [[nodiscard]] std::optional<std::string> objection(const wire::Hello& hello) const;
   [[nodiscard]] bool watch_peer(const wire::Hello& hello);
   void settle(Inbox::Verdict verdict);
-  void say(PeerId to, wire::ChannelKind kind, std::span<const std::byte> body = {},
+  /// False if it is not on its way: on_round() comes when it is worth another try.
+  bool say(PeerId to, wire::ChannelKind kind, std::span<const std::byte> body = {},
            std::uint64_t sequence = 0);
-  [[nodiscard]] Seat::Sent tell(PeerId to, wire::ChannelKind kind, std::span<const std::byte> body,
-                                std::uint64_t sequence);
   void say_hello(PeerId to, wire::ChannelKind kind);
   void transmit();
   void look_for_the_rest();
@@ -92,9 +94,12 @@ class Link final : public Guest {
   Inbox inbox_;
   std::uint64_t session_ = 0;  ///< 0: nobody has come yet
   PeerId peer_ = 0;
-  bool linked_ = false;   ///< greeted over the connection that there is
-  bool greeted_ = false;  ///< ever
-  int watch_ = -1;
+  bool linked_ = false;         ///< greeted over the connection that there is
+  bool greeted_ = false;        ///< ever
+  int watch_ = -1;              ///< the post's
+  ProcessMark peer_process_{};  ///< of this machine; nobody otherwise
+  OwnedFd pidfd_{};             ///< the program's, which so need not wait for the post to see it
+  TimePoint look_for_death_at_{};
   bool disconnected_ = false;
   bool dead_ = false;     ///< its process has ended
   bool drained_ = false;  ///< and everything that it had sent has come in
@@ -103,8 +108,9 @@ class Link final : public Guest {
   std::optional<Error> broken_{};
   std::uint64_t told_received_ = 0;
   std::uint64_t told_consumed_ = 0;
-  bool tell_each_ = false;  ///< the peer waits for room
-  bool blocked_ = false;    ///< the program waits for room
+  bool tell_each_ = false;     ///< the peer waits for room
+  std::uint64_t skip_to_ = 0;  ///< what the peer is yet to be told that it has lost; 0: nothing
+  bool blocked_ = false;       ///< the program waits for room
   bool said_blocked_ = false;
   bool leaving_ = false;
   bool said_gone_ = false;

@@ -87,16 +87,22 @@ void Link::on_refusal(std::span<const std::byte> body) {
 
 void Link::on_hello(PeerId from, const ChannelHeader& header, std::span<const std::byte> body) {
   const auto hello = wire::read<Hello>(body);
-  if (!hello || body.size() != sizeof *hello || header.session == 0 || header.consumed > header.received) {
+  if (!hello || body.size() != sizeof *hello || header.session == 0) {
     ++counts_.malformed;
     return;
   }
   if (const auto why = objection(*hello)) {
     if (role_ == Role::connecting) return break_off({ErrorKind::refused, 0, "ZeroMQ channel: " + *why});
-    return say(from, ChannelKind::refused, bytes_of(*why));
+    say(from, ChannelKind::refused, bytes_of(*why));
+    return;
   }
   if (role_ == Role::listening && session_ != 0 && header.session != session_)
-    return say(from, ChannelKind::refused, bytes_of("it has its peer already; try a channel of your own"));
+    return static_cast<void>(
+        say(from, ChannelKind::refused, bytes_of("it has its peer already; try a channel of your own")));
+  if (!outbox_.on_progress(header.received, header.consumed)) {
+    ++counts_.malformed;
+    return;
+  }
   if (!greeted_ && !watch_peer(*hello)) return;
   on_greeting(from, header, *hello);
 }
@@ -114,6 +120,7 @@ bool Link::watch_peer(const Hello& hello) {
   auto watched = seat_->watch({hello.pid, hello.started});
   if (watched) {
     watch_ = *watched;
+    peer_process_ = {hello.pid, hello.started};
   } else if (watched.error().kind == ErrorKind::down) {
     dead_ = true;
     drained_by_ = deadline_in(rest_within);
@@ -132,8 +139,7 @@ void Link::on_greeting(PeerId from, const ChannelHeader& header, const Hello& he
   greeted_ = true;
   if (role_ == Role::listening) say_hello(from, ChannelKind::welcome);
   linked_ = true;
-  const auto skip_to = outbox_.on_reconnect(header.received);
-  if (skip_to != 0) say(peer_, ChannelKind::skip, {}, skip_to);
+  skip_to_ = outbox_.on_reconnect(header.received);
   said_blocked_ = false;
   said_gone_ = false;
   tell_program();
@@ -210,15 +216,15 @@ void Link::on_round() {
 }
 
 void Link::transmit() {
-  while (outbox_.has_next()) {
+  if (skip_to_ != 0 && say(peer_, ChannelKind::skip, {}, skip_to_)) skip_to_ = 0;
+  while (skip_to_ == 0 && outbox_.has_next()) {
     const auto next = outbox_.next();
-    const auto kind = next.end ? ChannelKind::end : ChannelKind::data;
-    if (tell(peer_, kind, next.bytes, next.sequence) != Seat::Sent::done) return;
+    if (!say(peer_, next.end ? ChannelKind::end : ChannelKind::data, next.bytes, next.sequence)) return;
     outbox_.transmitted();
     said_blocked_ = false;  // the peer forgets it over data
   }
-  if (blocked_ && !std::exchange(said_blocked_, true)) say(peer_, ChannelKind::blocked);
-  if (leaving_ && !std::exchange(said_gone_, true)) say(peer_, ChannelKind::gone);
+  if (blocked_ && !said_blocked_) said_blocked_ = say(peer_, ChannelKind::blocked);
+  if (leaving_ && !said_gone_) said_gone_ = say(peer_, ChannelKind::gone);
   const bool consumed =
       tell_each_ ? inbox_.consumed() != told_consumed_ : inbox_.worth_telling(told_consumed_);
   if (consumed || inbox_.received() != told_received_) say(peer_, ChannelKind::progress);
@@ -226,13 +232,13 @@ void Link::transmit() {
 
 /// The process has ended: once its connection is seen to be gone as well, nothing more can come.
 void Link::look_for_the_rest() {
-  const bool unreachable = disconnected_ && tell(peer_, ChannelKind::probe, {}, 0) == Seat::Sent::unreachable;
+  const bool unreachable = disconnected_ && !say(peer_, ChannelKind::probe);
   disconnected_ = disconnected_ && unreachable;
   drained_ = unreachable || Clock::now() >= drained_by_;
   if (!drained_) seat_->set_due(drained_by_);
 }
 
-Seat::Sent Link::tell(PeerId to, ChannelKind kind, std::span<const std::byte> body, std::uint64_t sequence) {
+bool Link::say(PeerId to, ChannelKind kind, std::span<const std::byte> body, std::uint64_t sequence) {
   ChannelHeader header{wire::channel_magic, wire::version, kind, 0, 0, sequence, 0, 0};
   const bool to_peer = session_ != 0 && to == peer_;  // nobody else is to learn the session
   if (to_peer) {
@@ -241,18 +247,12 @@ Seat::Sent Link::tell(PeerId to, ChannelKind kind, std::span<const std::byte> bo
     header.consumed = inbox_.consumed();
   }
   const auto sent = seat_->send(to, wire::bytes_of(header), body);
-  if (!to_peer) return sent;
-  if (sent == Seat::Sent::done) {
-    told_received_ = inbox_.received();
-    told_consumed_ = inbox_.consumed();
-  } else {
-    linked_ = false;  // until it has connected again and is greeted
-  }
-  return sent;
-}
-
-void Link::say(PeerId to, ChannelKind kind, std::span<const std::byte> body, std::uint64_t sequence) {
-  static_cast<void>(tell(to, kind, body, sequence));
+  if (!to_peer) return sent == Seat::Sent::done;
+  if (sent == Seat::Sent::unreachable) linked_ = false;  // until it has connected again and is greeted
+  if (sent != Seat::Sent::done) return false;
+  told_received_ = inbox_.received();
+  told_consumed_ = inbox_.consumed();
+  return true;
 }
 
 void Link::say_hello(PeerId to, ChannelKind kind) {

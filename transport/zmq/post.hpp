@@ -68,8 +68,8 @@ class Seat {
 
   enum class Sent : std::uint8_t {
     done,
-    unreachable,  ///< of a connecting socket: not connected
-    full,         ///< the peer does not read
+    unreachable,  ///< of a listening socket: that connection is gone
+    full,         ///< the peer does not read, or is not connected; on_round() when it may be otherwise
   };
   virtual Sent send(PeerId to, std::span<const std::byte> head, std::span<const std::byte> body) = 0;
   /// Of a listening socket: behind an empty frame, to a REQ socket.

@@ -64,6 +64,77 @@ struct Hello {
 static_assert(sizeof(ChannelHeader) == 40 && std::has_unique_object_representations_v<ChannelHeader>);
 static_assert(sizeof(Hello) == 48 && std::has_unique_object_representations_v<Hello>);
 
+// ---- Queues ---------------------------------------------------------------------------------------------
+
+/// Largest item, for any queue: what a connecting end accepts before it knows the queue's own bound.
+inline constexpr std::size_t item_bytes_max = std::size_t{256} << 20U;
+
+enum class QueueKind : std::uint8_t {
+  who = 1,      ///< owner → end: who are you? Said to each new connection
+  hello = 2,    ///< end → owner; QueueHello follows
+  welcome = 3,  ///< owner → end; QueueWelcome follows
+  refused = 4,  ///< owner → end; a text follows
+  // End → owner. Each has a number and is answered once; what was not answered is sent again over the next
+  // connection, and done once all the same.
+  put = 16,      ///< a: type; the item follows
+  room = 17,     ///< a: bytes for which to drop the oldest, or all with b = 1
+  want = 18,     ///< the next item, as soon as there is one
+  settle = 19,   ///< a: ticket, b: Settlement
+  leave = 20,    ///< a: the last `want` whose item the program has seen; what is in hand goes back
+  dropped = 21,  ///< a: puts dropped, b: puts that found it full; since this end was made
+  expect = 22,   ///< a sender is to come, with the token that is answered in a
+  query = 23,    ///< a: Query
+  empty = 24,    ///< answered when nothing is in the queue
+  unwant = 25,   ///< a: a `want`, or an `empty`, to be answered at once. Has no answer itself
+  // Owner → end.
+  answer = 32,  ///< to the request of this number; a and b as it asks
+  freed = 33,   ///< to a sender: a: items, b: bytes that left the queue, of all that it has put
+  gone = 34,    ///< the owner has let go of the queue
+};
+enum class QueueStatus : std::uint16_t { ok = 0, nothing = 1, ended = 2, refused = 3 };
+enum class QueueRole : std::uint8_t { access = 1, sender = 2, receiver = 3 };
+enum class Query : std::uint64_t { size = 1, counts = 2, holders = 3, quarantine = 4 };
+
+struct QueueHeader {
+  std::uint32_t magic = queue_magic;
+  std::uint8_t version = wire::version;
+  QueueKind kind{};
+  QueueStatus status = QueueStatus::ok;  ///< of an answer
+  std::uint64_t session = 0;             ///< chosen by the end
+  std::uint64_t number = 0;              ///< of a request, from 1, and of its answer
+  std::uint64_t a = 0;
+  std::uint64_t b = 0;
+};
+struct QueueHello {
+  std::uint64_t machine;
+  std::uint64_t started;
+  std::int32_t pid;
+  QueueRole role;
+  std::uint8_t known;  ///< 1: it has been welcomed before, over a connection that broke
+  std::uint16_t zero;
+  std::uint64_t token;  ///< of an end that was passed; 0: none
+};
+struct QueueWelcome {
+  std::uint64_t machine;
+  std::uint64_t started;
+  std::int32_t pid;
+  std::uint8_t overflow;
+  std::uint8_t zero[3];
+  std::uint64_t items_max;
+  std::uint64_t bytes_max;
+};
+/// In front of an item's bytes in the answer to a `want`: a is its ticket, b its attempt.
+struct ItemHeader {
+  std::uint64_t type;
+};
+
+static_assert(sizeof(QueueHeader) == 40 && std::has_unique_object_representations_v<QueueHeader>);
+static_assert(sizeof(QueueHello) == 32 && std::has_unique_object_representations_v<QueueHello>);
+static_assert(sizeof(QueueWelcome) == 40 && std::has_unique_object_representations_v<QueueWelcome>);
+
+/// What an item counts for in bytes_max.
+[[nodiscard]] constexpr std::uint64_t counted(std::uint64_t bytes) noexcept { return (bytes + 7) / 8 * 8; }
+
 // ---- Both -----------------------------------------------------------------------------------------------
 
 template <class T>
