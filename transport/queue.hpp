@@ -326,7 +326,7 @@ class Queue {
     return with([](auto& access) { return access.counts(); });
   }
   /// The last of what nobody could do.
-  [[nodiscard]] std::vector<Quarantined> quarantine() {
+  [[nodiscard]] std::vector<QuarantinedItem> quarantine() {
     return with([](auto& access) { return access.quarantine(); });
   }
   /// Copies of the descriptors that attach() takes in another process. `refused` where the carrier has none.

@@ -56,7 +56,7 @@ struct QueueCounts {
 };
 
 /// An item that nobody is offered any more, and why.
-struct Quarantined {
+struct QuarantinedItem {
   enum class Cause : std::uint8_t { attempts, given_up, malformed };
   Cause cause = Cause::attempts;
   std::uint32_t attempts = 0;
@@ -152,7 +152,7 @@ class QueueAccess {
   [[nodiscard]] virtual Result<void> drain(TimePoint deadline) = 0;
   [[nodiscard]] virtual std::vector<Holder> holders() = 0;
   [[nodiscard]] virtual QueueCounts counts() = 0;
-  [[nodiscard]] virtual std::vector<Quarantined> quarantine() = 0;
+  [[nodiscard]] virtual std::vector<QuarantinedItem> quarantine() = 0;
 };
 
 }  // namespace detail

@@ -193,12 +193,24 @@ Result<QueuePeers> QueuePeers::create(std::shared_ptr<QueueFile> file, int bell)
   return QueuePeers{std::move(file), std::move(*waiter)};
 }
 
-Result<void> QueuePeers::refresh() {
-  const std::uint64_t me = identity_of(own_state(*file_, Kind::free, 0).word());
+/// Of another process than this one.
+bool QueuePeers::is_another(std::uint64_t word) const noexcept {
+  return SlotState::of(word).kind != Kind::free &&
+         identity_of(word) != identity_of(own_state(*file_, Kind::free, 0).word());
+}
+
+bool QueuePeers::all_watched() const noexcept {
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     const std::uint64_t word = file_->slot(i).state.load(std::memory_order_seq_cst);
-    const bool somebody = SlotState::of(word).kind != Kind::free && identity_of(word) != me;
-    if (!somebody) {
+    if (is_another(word) && peers_[i].identity != identity_of(word)) return false;
+  }
+  return true;
+}
+
+Result<void> QueuePeers::refresh() {
+  for (std::size_t i = 0; i < peers_.size(); ++i) {
+    const std::uint64_t word = file_->slot(i).state.load(std::memory_order_seq_cst);
+    if (!is_another(word)) {
       forget(i);
     } else if (peers_[i].identity == identity_of(word)) {
       peers_[i].word = word;

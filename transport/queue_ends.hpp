@@ -122,6 +122,9 @@ class QueuePeers {
 
   /// Watches who is there now, and reaps who is dead. `exhausted` without room for a descriptor.
   [[nodiscard]] Result<void> refresh();
+  /// Whether refresh() has met everybody who is there now. Looked at behind the last look for something to
+  /// do: one that came in between, and has been counted there, might die before it rings.
+  [[nodiscard]] bool all_watched() const noexcept;
   /// False at the deadline. Wakes for no reason, too.
   [[nodiscard]] bool wait(TimePoint deadline);
   /// Forgets rings that are over, so that descriptor() is readable only for new ones.
@@ -135,6 +138,7 @@ class QueuePeers {
     OwnedFd pidfd{};
   };
   QueuePeers(std::shared_ptr<QueueFile> file, BellWaiter waiter);
+  [[nodiscard]] bool is_another(std::uint64_t word) const noexcept;
   [[nodiscard]] Result<void> watch(std::size_t slot, std::uint64_t word);
   void forget(std::size_t slot);
 

@@ -210,17 +210,17 @@ QueueCounts SharedQueue::counts() {
           .replaced = total(*file_, &Counts::replaced)};
 }
 
-std::vector<Quarantined> SharedQueue::quarantine() {
+std::vector<QuarantinedItem> SharedQueue::quarantine() {
   if (!check()) return {};
   const std::size_t lane = file_->quarantine_lane();
   const std::uint64_t tail = file_->lane(lane).tail.load(std::memory_order_acquire);
-  std::vector<Quarantined> all;
+  std::vector<QuarantinedItem> all;
   for (std::uint64_t n = file_->lane(lane).head.load(std::memory_order_acquire); n < tail; ++n) {
     const queue::Record& record = file_->record(lane, n);
     const Lease lease = Lease::of(record.lease.load(std::memory_order_acquire));
     if (lease.state == Lease::State::done || lease.lap != static_cast<std::uint32_t>(n)) continue;
     const auto payload = file_->payload(lane, record);
-    Quarantined one{static_cast<Quarantined::Cause>(lease.owner),
+    QuarantinedItem one{static_cast<QuarantinedItem::Cause>(lease.owner),
                     lease.attempts,
                     record.type,
                     {payload.begin(), payload.end()}};

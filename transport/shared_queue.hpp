@@ -35,7 +35,7 @@ class SharedQueue final : public QueueAccess {
   [[nodiscard]] Result<void> drain(TimePoint deadline) override;
   [[nodiscard]] std::vector<Holder> holders() override;
   [[nodiscard]] QueueCounts counts() override;
-  [[nodiscard]] std::vector<Quarantined> quarantine() override;
+  [[nodiscard]] std::vector<QuarantinedItem> quarantine() override;
 
   [[nodiscard]] Result<std::vector<OwnedFd>> descriptors() const override;
 

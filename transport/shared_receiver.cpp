@@ -23,9 +23,9 @@ constexpr std::uint64_t number_of(std::uint64_t ticket) noexcept {
   return ticket & ((std::uint64_t{1} << lane_shift) - 1);
 }
 
-Quarantined::Cause cause_of(std::uint32_t attempts) noexcept {
-  if (attempts == Lease::malformed) return Quarantined::Cause::malformed;
-  return attempts == Lease::given_up ? Quarantined::Cause::given_up : Quarantined::Cause::attempts;
+QuarantinedItem::Cause cause_of(std::uint32_t attempts) noexcept {
+  if (attempts == Lease::malformed) return QuarantinedItem::Cause::malformed;
+  return attempts == Lease::given_up ? QuarantinedItem::Cause::given_up : QuarantinedItem::Cause::attempts;
 }
 
 }  // namespace
@@ -67,7 +67,8 @@ Result<Taken> SharedReceiver::take(Deadline& deadline) {
     if (found = try_take(Look::everywhere); found) return *found;
     if (over()) return failure(ErrorKind::closed, "queue " + file_->name() + ": it was closed and is empty");
     if (deadline.is_over()) break;
-    [[maybe_unused]] const bool woken = peers_.wait(deadline.at());
+    if (peers_.all_watched()) [[maybe_unused]]
+      const bool woken = peers_.wait(deadline.at());
   }
   return failure(ErrorKind::timed_out, "queue " + file_->name() + ": nothing came in time");
 }
@@ -138,8 +139,11 @@ Waitable SharedReceiver::readable() {
             if (something_there() || over()) return true;
             file_->page().announced.fetch_add(1, memory_order_seq_cst);
             peers_.settle();
-            if (!peers_.refresh()) return true;  // take() will say why
-            return something_there() || over();
+            do {
+              if (!peers_.refresh()) return true;  // take() will say why
+              if (something_there() || over()) return true;
+            } while (!peers_.all_watched());
+            return false;
           }};
 }
 
@@ -186,7 +190,8 @@ void SharedReceiver::made_done(std::size_t lane, std::uint64_t number) {
   if (words.waiting.load(memory_order_seq_cst) % 2 != 0 && words.wanted.load(memory_order_seq_cst) == number)
     ring(file_->room_bell(lane));
   const queue::Page& page = file_->page();
-  if (page.closed.load(memory_order_seq_cst) != 0 && has_ended(*file_)) ring(file_->items_bell());
+  // Also while a sender has a place: it may be one that came too late, and dies before it can say so.
+  if (page.closed.load(memory_order_seq_cst) != 0 && all_done(*file_)) ring(file_->items_bell());
   const std::uint64_t draining = page.draining.load(memory_order_seq_cst);
   if (draining == drained_for_ || !all_done(*file_)) return;
   drained_for_ = draining;

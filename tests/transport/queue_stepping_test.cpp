@@ -218,7 +218,7 @@ class ThreeTakes : public QueueScenario {
       if (!in->settle(taken->ticket, Settlement::acknowledge))
         return {.fault = Fault::stuck, .text = "it cannot be acknowledged"};
     }
-    for (const Quarantined& kept : queue->quarantine()) {
+    for (const QuarantinedItem& kept : queue->quarantine()) {
       const auto index = index_of(kept.bytes);
       if (!index || *index >= messages)
         return {.fault = Fault::torn, .text = "other bytes in the quarantine"};

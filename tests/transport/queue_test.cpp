@@ -202,7 +202,7 @@ TEST_F(QueueTest, AnItemThatFailedTooOftenGoesToTheQuarantine) {
   EXPECT_EQ(in.get_nowait().error().kind, ErrorKind::timed_out);
   const auto kept = queue.quarantine();
   ASSERT_EQ(kept.size(), 1U);
-  EXPECT_EQ(kept[0].cause, Quarantined::Cause::attempts);
+  EXPECT_EQ(kept[0].cause, QuarantinedItem::Cause::attempts);
   EXPECT_EQ(kept[0].attempts, 2U);
   EXPECT_EQ(decode<Job>(kept[0].bytes).value().text, "poison");
   EXPECT_EQ(queue.counts().quarantined, 1U);
@@ -216,7 +216,7 @@ TEST_F(QueueTest, AnItemThatIsGivenUpGoesToTheQuarantineAtOnce) {
   in.get(patience).value().give_up();
   EXPECT_EQ(in.get_nowait().error().kind, ErrorKind::timed_out);
   ASSERT_EQ(queue.quarantine().size(), 1U);
-  EXPECT_EQ(queue.quarantine()[0].cause, Quarantined::Cause::given_up);
+  EXPECT_EQ(queue.quarantine()[0].cause, QuarantinedItem::Cause::given_up);
 }
 
 TEST_F(QueueTest, BytesThatDoNotDecodeGoToTheQuarantineAndTheNextOneIsGiven) {
@@ -229,7 +229,7 @@ TEST_F(QueueTest, BytesThatDoNotDecodeGoToTheQuarantineAndTheNextOneIsGiven) {
   EXPECT_EQ(job->number, 2);
   job.acknowledge();
   ASSERT_EQ(jobs.quarantine().size(), 1U);
-  EXPECT_EQ(jobs.quarantine()[0].cause, Quarantined::Cause::malformed);
+  EXPECT_EQ(jobs.quarantine()[0].cause, QuarantinedItem::Cause::malformed);
 }
 
 TEST_F(QueueTest, TheQuarantineKeepsTheLastOnes) {

@@ -179,7 +179,7 @@ TEST_F(ZmqQueue, WhatADeadReceiverHadGoesToAnotherAndInTheEndToTheQuarantine) {
   ASSERT_TRUE(queue.drain(patience));
   const auto quarantine = queue.quarantine();
   ASSERT_EQ(quarantine.size(), 1U);
-  EXPECT_EQ(quarantine.front().cause, Quarantined::Cause::attempts);
+  EXPECT_EQ(quarantine.front().cause, QuarantinedItem::Cause::attempts);
   EXPECT_EQ(quarantine.front().attempts, 3U);
   EXPECT_EQ(queue.counts(), (QueueCounts{.put = 1, .given_back = 3, .quarantined = 1}));
 }
@@ -198,8 +198,8 @@ TEST_F(ZmqQueue, ItemsAreGivenBackGivenUpAndRefusedWhenTheyDoNotDecode) {
   ASSERT_TRUE(queue.drain(patience));
   const auto quarantine = queue.quarantine();
   ASSERT_EQ(quarantine.size(), 2U);
-  EXPECT_EQ(quarantine[0].cause, Quarantined::Cause::given_up);
-  EXPECT_EQ(quarantine[1].cause, Quarantined::Cause::malformed);
+  EXPECT_EQ(quarantine[0].cause, QuarantinedItem::Cause::given_up);
+  EXPECT_EQ(quarantine[1].cause, QuarantinedItem::Cause::malformed);
 }
 
 TEST_F(ZmqQueue, AReceiverThatLeavesGivesBackAndWhatItNeverSawCountsAsNoAttempt) {

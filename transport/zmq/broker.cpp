@@ -96,7 +96,7 @@ QueueCounts Broker::counts() const {
   return ledger_.counts();
 }
 
-std::vector<Quarantined> Broker::quarantine() const {
+std::vector<QuarantinedItem> Broker::quarantine() const {
   const std::lock_guard lock{lock_};
   return {ledger_.quarantine().begin(), ledger_.quarantine().end()};
 }

@@ -33,7 +33,7 @@ class Broker final : public Guest {
   [[nodiscard]] Result<void> drain(TimePoint deadline);
   [[nodiscard]] std::vector<Holder> holders() const;
   [[nodiscard]] QueueCounts counts() const;
-  [[nodiscard]] std::vector<Quarantined> quarantine() const;
+  [[nodiscard]] std::vector<QuarantinedItem> quarantine() const;
   [[nodiscard]] std::uint64_t malformed() const;
 
   void on_seated(Seat& seat) override { seat_ = &seat; }

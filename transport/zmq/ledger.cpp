@@ -126,19 +126,19 @@ void Ledger::settle(EndId receiver, std::uint64_t ticket, troupe::detail::Settle
       erase(item);
       return;
     case troupe::detail::Settlement::give_back: return put_back(item);
-    case troupe::detail::Settlement::give_up: return put_aside(item, Quarantined::Cause::given_up);
-    case troupe::detail::Settlement::malformed: return put_aside(item, Quarantined::Cause::malformed);
+    case troupe::detail::Settlement::give_up: return put_aside(item, QuarantinedItem::Cause::given_up);
+    case troupe::detail::Settlement::malformed: return put_aside(item, QuarantinedItem::Cause::malformed);
   }
 }
 
 void Ledger::put_back(Items::iterator item) {
   ++counts_.given_back;
   item->second.holder = 0;
-  if (item->second.attempts >= options_.attempts_max) return put_aside(item, Quarantined::Cause::attempts);
+  if (item->second.attempts >= options_.attempts_max) return put_aside(item, QuarantinedItem::Cause::attempts);
   ready_.insert(item->first);
 }
 
-void Ledger::put_aside(Items::iterator item, Quarantined::Cause cause) {
+void Ledger::put_aside(Items::iterator item, QuarantinedItem::Cause cause) {
   ++counts_.quarantined;
   if (quarantine_.size() == quarantine_items_max) quarantine_.pop_front();
   quarantine_.push_back({cause, item->second.attempts, item->second.type, item->second.bytes});

@@ -62,7 +62,7 @@ class Ledger {
   [[nodiscard]] std::size_t size() const { return items_.size(); }
   [[nodiscard]] std::vector<Holder> holders() const;
   [[nodiscard]] const QueueCounts& counts() const { return counts_; }
-  [[nodiscard]] const std::deque<Quarantined>& quarantine() const { return quarantine_; }
+  [[nodiscard]] const std::deque<QuarantinedItem>& quarantine() const { return quarantine_; }
 
  private:
   struct End {
@@ -90,7 +90,7 @@ class Ledger {
   [[nodiscard]] bool has_room(const End& sender, std::uint64_t bytes) const;
   Items::iterator erase(Items::iterator item);
   void put_back(Items::iterator item);
-  void put_aside(Items::iterator item, Quarantined::Cause cause);
+  void put_aside(Items::iterator item, QuarantinedItem::Cause cause);
 
   const QueueOptions options_;
   std::map<EndId, End> ends_{};
@@ -98,7 +98,7 @@ class Ledger {
   Items items_{};
   std::set<std::uint64_t> ready_{};  ///< tickets
   std::uint64_t tickets_ = 0;
-  std::deque<Quarantined> quarantine_{};
+  std::deque<QuarantinedItem> quarantine_{};
   QueueCounts counts_{};
   bool closed_ = false;
 };

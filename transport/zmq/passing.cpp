@@ -8,19 +8,19 @@
 
 namespace troupe::zmq::detail {
 
-std::vector<PlainQuarantined> plain(const std::deque<Quarantined>& items) {
+std::vector<PlainQuarantined> plain(const std::deque<QuarantinedItem>& items) {
   std::vector<PlainQuarantined> all;
   for (const auto& item : items)
     all.push_back({static_cast<std::uint8_t>(item.cause), item.attempts, item.type, item.bytes});
   return all;
 }
 
-std::vector<Quarantined> as_quarantined(std::vector<PlainQuarantined> items) {
-  std::vector<Quarantined> all;
+std::vector<QuarantinedItem> as_quarantined(std::vector<PlainQuarantined> items) {
+  std::vector<QuarantinedItem> all;
   for (auto& item : items) {
     const auto cause =
-        std::min<std::uint8_t>(item.cause, static_cast<std::uint8_t>(Quarantined::Cause::malformed));
-    all.push_back({static_cast<Quarantined::Cause>(cause), item.attempts, item.type, std::move(item.bytes)});
+        std::min<std::uint8_t>(item.cause, static_cast<std::uint8_t>(QuarantinedItem::Cause::malformed));
+    all.push_back({static_cast<QuarantinedItem::Cause>(cause), item.attempts, item.type, std::move(item.bytes)});
   }
   return all;
 }

@@ -24,15 +24,15 @@ struct PassedEnd {
   std::string server_key{};
 };
 
-/// Quarantined, as it travels.
+/// QuarantinedItem, as it travels.
 struct PlainQuarantined {
   std::uint8_t cause = 0;
   std::uint32_t attempts = 0;
   std::uint64_t type = 0;
   std::vector<std::byte> bytes{};
 };
-[[nodiscard]] std::vector<PlainQuarantined> plain(const std::deque<Quarantined>& items);
-[[nodiscard]] std::vector<Quarantined> as_quarantined(std::vector<PlainQuarantined> items);
+[[nodiscard]] std::vector<PlainQuarantined> plain(const std::deque<QuarantinedItem>& items);
+[[nodiscard]] std::vector<QuarantinedItem> as_quarantined(std::vector<PlainQuarantined> items);
 
 /// Nothing where the value is too large for the codec (a full quarantine of large items).
 template <class T>

@@ -98,8 +98,8 @@ class OwnAccess final : public ZmqAccess {
     return guard_.forked() ? std::vector<Holder>{} : broker_->holders();
   }
   QueueCounts counts() override { return guard_.forked() ? QueueCounts{} : broker_->counts(); }
-  std::vector<Quarantined> quarantine() override {
-    return guard_.forked() ? std::vector<Quarantined>{} : broker_->quarantine();
+  std::vector<QuarantinedItem> quarantine() override {
+    return guard_.forked() ? std::vector<QuarantinedItem>{} : broker_->quarantine();
   }
 
  private:
@@ -145,7 +145,7 @@ class RemoteAccess final : public ZmqAccess {
   }
   std::vector<Holder> holders() override { return decoded<std::vector<Holder>>(wire::Query::holders); }
   QueueCounts counts() override { return decoded<QueueCounts>(wire::Query::counts); }
-  std::vector<Quarantined> quarantine() override {
+  std::vector<QuarantinedItem> quarantine() override {
     return detail::as_quarantined(decoded<std::vector<detail::PlainQuarantined>>(wire::Query::quarantine));
   }
 
