@@ -11,22 +11,84 @@
  * ever holds up what it has leased, and nothing else; after a reported end nothing comes.
  *
  * RING_ONE is the other protocol: who has something for a sleeper rings one of them only, and who takes something while
- * there is more passes the ring on. It holds with STOPS=0, and only then: the one that is rung may be stopped.
+ * there is more passes the ring on. It holds, but for stops: the one that is rung may be stopped (NO_RING_TO_ALL).
  *
- * Of what need not happen (deaths, stops, ends that come later, giving back, deadlines, closing) at most UNUSUAL things happen
- * in one run, in any order and at any time. A look at one lane, at all slots, at all sleepers is one step each; what is
- * decided by two of them is two. Memory is TSO, as in wake_up.pml; a compare-and-swap waits until its processor's buffer is
- * empty.
+ * Of what need not happen, UNUSUAL things out of KINDS happen at most, at any time. A look at all lanes, at all slots, at all
+ * sleepers is one step each; what is decided by two of them is two. Memory is TSO, as in wake_up.pml; a compare-and-swap waits
+ * until its processor's buffer is empty.
+ *
+ * Search: -DKINDS=DEATH_OF_FIRST+STOP_OF_SECOND+LATER_COMES -DUNUSUAL=3 -DFIRST_MESSAGES=2
+ * Search: -DKINDS=DEATH_OF_FIRST+LATER_COMES+DEATH_OF_LATER -DUNUSUAL=3 -DFIRST_MESSAGES=2
+ * Search: -DKINDS=DEATH_OF_FIRST+STOP_OF_SECOND+GIVING_BACK -DUNUSUAL=3 -DFIRST_MESSAGES=1
+ * Search: -DKINDS=DEADLINE+ENDLESS_HANDLER+DEATH_OF_FIRST -DUNUSUAL=3 -DFIRST_MESSAGES=2
+ * Search: -DKINDS=CLOSING+SECOND_SENDER_COMES+DEATH_OF_SECOND_SENDER -DUNUSUAL=3 -DFIRST_MESSAGES=0
+ * Search: -DKINDS=DEATH_OF_FIRST_SENDER+DEATH_OF_OWNER+DEATH_OF_FIRST -DUNUSUAL=3 -DFIRST_MESSAGES=1
+ * Search: -DKINDS=DEATH_OF_FIRST+LATER_COMES+ENDLESS_HANDLER -DUNUSUAL=3 -DFIRST_MESSAGES=2 -DRING_ONE
  */
+/* What each variant takes to be refuted. */
+#if defined(NO_LAP) || defined(NO_FENCE_AT_WAITING) || defined(NO_RING_FOR_ROOM)
+#define KINDS 0
+#define FIRST_MESSAGES 2
+#elif defined(NO_CONFIRMED_DEATH) || defined(NO_FENCE_AT_RECEIVER) || defined(NO_FENCE_AT_SENDER)
+#define KINDS 0
+#elif defined(NO_GENERATION)
+#define KINDS DEATH_OF_FIRST + LATER_COMES
+#define FIRST_MESSAGES 2
+#elif defined(NO_PUTTING_BACK_FIRST) || defined(NO_LOOK_AT_SLOTS_FIRST)
+#define KINDS DEATH_OF_FIRST
+#define FIRST_MESSAGES 2
+#elif defined(NO_CARE_FOR_ANOTHERS_BIT) || defined(NO_COUNTING_ON)
+#define KINDS DEATH_OF_FIRST + LATER_COMES + STOP_OF_SECOND
+#define FIRST_MESSAGES 2
+#elif defined(NO_LOOK_AT_SENDERS_FIRST) || defined(NO_RING_AT_THE_LAST)
+#define KINDS CLOSING
+#elif defined(NO_RING_AT_LEAVING) || defined(NO_RING_AT_CLOSING)
+#define KINDS CLOSING
+#define FIRST_MESSAGES 0
+#elif defined(NO_RING_AT_GIVING_BACK)
+#define KINDS GIVING_BACK + STOP_OF_SECOND
+#elif defined(NO_RING_AT_ATTACHING)
+#define KINDS SECOND_SENDER_COMES + DEATH_OF_SECOND_SENDER
+#define FIRST_MESSAGES 0
+#elif defined(NO_LOOK_AT_CLOSED_BEHIND)
+#define KINDS CLOSING + SECOND_SENDER_COMES
+#define FIRST_MESSAGES 0
+#elif defined(NO_CARE_FOR_THE_UNWATCHED)
+#define KINDS CLOSING + SECOND_SENDER_COMES + DEATH_OF_SECOND_SENDER
+#define FIRST_MESSAGES 0
+#elif defined(NO_RING_TO_ALL)
+#define RING_ONE
+#define KINDS STOP_OF_SECOND
+#elif defined(NO_PASSING_ON)
+#define RING_ONE
+#define KINDS SECOND_SENDER_COMES + ENDLESS_HANDLER
+#elif defined(NO_LOOK_AT_DEADLINE) || defined(NO_FENCE_AT_DEADLINE)
+#define RING_ONE
+#define KINDS DEADLINE
+#endif
+#ifndef KINDS
+#define KINDS SECOND_SENDER_COMES + DEADLINE
+#endif
 #ifndef UNUSUAL
 #define UNUSUAL 3
 #endif
-#ifndef STOPS
-#define STOPS 1 /* whether a receiver may be stopped for ever */
-#endif
 #ifndef FIRST_MESSAGES
-#define FIRST_MESSAGES 2 /* of the first sender. The second, which comes later, sends one */
+#define FIRST_MESSAGES 1 /* of the first sender. The second, which comes later, sends one */
 #endif
+/* What need not happen. */
+#define DEATH_OF_FIRST 1
+#define STOP_OF_SECOND 2
+#define LATER_COMES 4
+#define DEATH_OF_LATER 8
+#define DEATH_OF_FIRST_SENDER 16
+#define SECOND_SENDER_COMES 32
+#define DEATH_OF_SECOND_SENDER 64
+#define GIVING_BACK 128
+#define DEADLINE 256
+#define CLOSING 512
+#define DEATH_OF_OWNER 1024
+#define ENDLESS_HANDLER 2048
+#define MAY(kind) (budget > 0 && ((KINDS)&(kind)) != 0)
 #define ATTEMPTS 2
 
 /* Processes. */
@@ -249,11 +311,15 @@ inline take() {
     fi
   };
 #endif
+  if
+  :: atomic { MAY(ENDLESS_HANDLER) -> budget--; goto away }
+  :: true
+  fi;
   atomic {
     assert(lease[k] == word); /* nobody else may do it, or give it back */
     if
     :: word = LEASE(DONE, 0, 0, 0, lap)
-    :: budget > 0 -> budget--; word = GIVEN_BACK(word)
+    :: MAY(GIVING_BACK) -> budget--; word = GIVEN_BACK(word)
     fi;
     lease[k] = word;
     in_hand[k] = 0;
@@ -310,12 +376,13 @@ inline die() {
 }
 
 inline attach_receiver() {
-  atomic { budget > 0 && (!in_use[0] || !in_use[1]) ->
+  atomic { MAY(LATER_COMES) && (!in_use[0] || !in_use[1]) ->
     budget--;
     slot = (in_use[0] -> 1 : 0);
     in_use[slot] = true;
     holder[slot] = me;
     mine = generation[slot];
+    bell[slot] = false; /* somebody may have rung it for the one before */
 #ifdef NO_COUNTING_ON
     remembered = rung[slot]; /* its first odd value may be one that has been rung for */
 #endif
@@ -325,7 +392,7 @@ inline attach_receiver() {
     fi
   };
 #ifndef NO_RING_AT_ATTACHING
-  atomic { ring_receivers(); bell[2] = true; bell[3] = true };
+  atomic { bell[1 - slot] = true; bell[2] = true; bell[3] = true };
 #endif
   skip
 }
@@ -376,7 +443,7 @@ proctype Receiver(byte me; byte slot) MOVES {
       atomic {
 #endif
         if
-#ifndef NO_SLEEP_BESIDE_THE_UNWATCHED
+#ifndef NO_CARE_FOR_THE_UNWATCHED
         :: closed && (UNWATCHED(2) || UNWATCHED(3)) && !asleep_waits[slot] -> says_that_it_is_awake(); goto again
         :: !(closed && (UNWATCHED(2) || UNWATCHED(3))) && MAY_BE_THE_END
 #else
@@ -396,7 +463,7 @@ sleeping:
       :: atomic { (bell[slot] || (dead & watched)) && !asleep_waits[slot] ->
           bell[slot] = false; sleeps = sleeps & ~BIT(me); watched = 0; says_that_it_is_awake(); goto again
         }
-      :: atomic { budget > 0 && !asleep_waits[slot] -> /* its deadline: it goes away, and never comes back */
+      :: atomic { MAY(DEADLINE) && !asleep_waits[slot] -> /* its deadline: it goes away, and never comes back */
           budget--; sleeps = sleeps & ~BIT(me); watched = 0; leaves = true; says_that_it_is_awake();
 #if !defined(RING_ONE) || defined(NO_LOOK_AT_DEADLINE)
           goto away
@@ -438,7 +505,7 @@ away:
 }
 
 inline attach_sender() {
-  atomic { budget > 0 -> budget-- };
+  atomic { MAY(SECOND_SENDER_COMES) -> budget-- };
 #ifdef NO_LOOK_AT_CLOSED_BEHIND
   !closed;
   atomic { in_use[RECEIVERS + lane] = true; holder[RECEIVERS + lane] = me };
@@ -520,11 +587,11 @@ leave:
 
 active proctype Owner() MOVES {
   if
-  :: atomic { budget > 0 -> budget--; closed = true };
+  :: atomic { MAY(CLOSING) && !(dead & BIT(OWNER)) -> budget--; closed = true };
 #ifndef NO_RING_AT_CLOSING
     atomic { ring_receivers() }
 #endif
-  :: atomic { budget > 0 -> budget--; dead = dead | BIT(OWNER) }
+  :: atomic { MAY(DEATH_OF_OWNER) -> budget--; dead = dead | BIT(OWNER) }
   fi
 }
 
@@ -532,11 +599,11 @@ inline end_of(process, way) { budget--; way = way | BIT(process); dying = pid_of
 
 active proctype Fate() MOVES {
   do
-  :: atomic { budget > 0 && !OUT_OF_THE_WAY(0) -> end_of(0, kill) }
-  :: atomic { budget > 0 && STOPS && !OUT_OF_THE_WAY(1) -> end_of(1, stop) }
-  :: atomic { budget > 0 && !OUT_OF_THE_WAY(LATER) && (holder[0] == LATER || holder[1] == LATER) -> end_of(LATER, kill) }
-  :: atomic { budget > 0 && !OUT_OF_THE_WAY(FIRST_SENDER) -> end_of(FIRST_SENDER, kill) }
-  :: atomic { budget > 0 && !OUT_OF_THE_WAY(SECOND_SENDER) && holder[3] == SECOND_SENDER -> end_of(SECOND_SENDER, kill) }
+  :: atomic { MAY(DEATH_OF_FIRST) && !OUT_OF_THE_WAY(0) -> end_of(0, kill) }
+  :: atomic { MAY(STOP_OF_SECOND) && !OUT_OF_THE_WAY(1) -> end_of(1, stop) }
+  :: atomic { MAY(DEATH_OF_LATER) && !OUT_OF_THE_WAY(LATER) && (holder[0] == LATER || holder[1] == LATER) -> end_of(LATER, kill) }
+  :: atomic { MAY(DEATH_OF_FIRST_SENDER) && !OUT_OF_THE_WAY(FIRST_SENDER) -> end_of(FIRST_SENDER, kill) }
+  :: atomic { MAY(DEATH_OF_SECOND_SENDER) && !OUT_OF_THE_WAY(SECOND_SENDER) && holder[3] == SECOND_SENDER -> end_of(SECOND_SENDER, kill) }
   :: atomic { budget > 0 -> budget = 0 } /* and that was all */
   od
 }
