@@ -19,13 +19,14 @@ class Spin {
   template <class Predicate>
   [[nodiscard]] bool until(Predicate something) {
     if (!has_cores_to_spare()) return false;
-    if (something()) return true;
-    if (hurried_) look_away(looks_away);
     for (int i = 0; i < looks_without_clock; ++i) {
-      hurried_ = i < looks_hurried;
-      if (something()) return true;
-      look_away(1);
+      if (something()) {
+        if (i != 0) hurried_ = i <= looks_hurried;
+        return true;
+      }
+      look_away(i == 0 && hurried_ ? looks_away : 1);
     }
+    hurried_ = false;
     if (Clock::now() < allowed_at_) return false;
     const long switches = involuntary_switches();
     for (const TimePoint end = deadline_in(spin_for); Clock::now() < end;)
