@@ -5,10 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <troupe/transport/codec_traits.hpp>
+#include <troupe/transport/descriptor_store.hpp>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace troupe {
 
@@ -29,8 +32,21 @@ constexpr void require_serializable();
 
 namespace detail {
 
+/// What one value has put into its store. Dropped again unless all of the value was encoded.
+struct Deposits {
+  explicit Deposits(DescriptorStore* where) noexcept : store{where} {}
+  Deposits(const Deposits&) = delete;
+  Deposits& operator=(const Deposits&) = delete;
+  ~Deposits();
+
+  DescriptorStore* store;  ///< null: there is none, and the first deposit was refused
+  std::vector<std::uint64_t> names{};
+  Result<void> outcome{};
+};
+
 /// Writes into a span and never beyond it; goes on counting when the room has ended, so that the error can
-/// say how much was needed. Does not throw and does not allocate. One use only; one thread.
+/// say how much was needed. Does not throw, and allocates only for values that hold descriptors. One use
+/// only; one thread.
 ///
 /// The base class is empty. It is there because cereal's functions for standard types are found through it.
 class OutputArchive : cereal::access {
@@ -38,7 +54,9 @@ class OutputArchive : cereal::access {
   using is_loading = std::false_type;
   using is_saving = std::true_type;
 
-  explicit OutputArchive(std::span<std::byte> out) noexcept : out_{out} {}
+  /// `store` outlives this object. Without one, a value that holds descriptors is refused.
+  explicit OutputArchive(std::span<std::byte> out, DescriptorStore* store = nullptr) noexcept
+      : out_{out}, store_{store} {}
   OutputArchive(const OutputArchive&) = delete;
   OutputArchive& operator=(const OutputArchive&) = delete;
 
@@ -54,6 +72,17 @@ class OutputArchive : cereal::access {
   template <class T>
   OutputArchive& operator<<(const T& value) {
     return (*this)(value);
+  }
+
+  /// For the `save` of a type that holds descriptors: hands over a copy of `fd`, which `withdraw` in its
+  /// `load` gets. Writes a name of 8 bytes. What goes wrong is the error of `encode`.
+  void deposit(int fd) { put(put_into_store(fd)); }
+
+  /// `refused` without a store, or what the store said.
+  [[nodiscard]] Result<void> deposited() const { return deposits_ ? deposits_->outcome : Result<void>{}; }
+  /// The value is encoded: what it has deposited stays.
+  void keep_deposits() noexcept {
+    if (deposits_) deposits_->names.clear();
   }
 
   /// Of all that was written, whether or not there was room for it.
@@ -96,6 +125,8 @@ class OutputArchive : cereal::access {
   template <Way way, class T>
   void put_class_versioned(const T& value);
 
+  [[nodiscard]] std::uint64_t put_into_store(int fd);
+
   void put_size(std::size_t elements) {
     if (elements > CodecLimits::elements_max) fault_ = "a container has too many elements";
     memory_bytes_ += elements * next_.memory_bytes;
@@ -115,6 +146,8 @@ class OutputArchive : cereal::access {
   std::size_t depth_ = 0;
   ElementCost next_;
   const char* fault_ = nullptr;
+  DescriptorStore* store_;
+  std::unique_ptr<Deposits> deposits_{};  ///< none while the value has held no descriptor
 };
 
 /// Thrown by InputArchive, caught by `decode`. `reason` is a literal.
@@ -122,15 +155,22 @@ struct Malformed {
   const char* reason;
 };
 
+/// The same for a descriptor that the store does not give. Not `malformed` where the world was in the way.
+struct NotWithdrawn {
+  Error error;
+};
+
 /// Reads bytes that an enemy may have written: every size is checked before anything is allocated for it, and
-/// what is no value of its type does not become one. Throws `Malformed`. One use only; one thread.
+/// what is no value of its type does not become one. Throws `Malformed` and `NotWithdrawn`. One use only; one
+/// thread.
 class InputArchive : cereal::access {
  public:
   using is_loading = std::true_type;
   using is_saving = std::false_type;
 
-  explicit InputArchive(std::span<const std::byte> in) noexcept
-      : in_{in}, memory_bytes_left_{CodecLimits::memory_bytes_max(in.size())} {}
+  /// `store` outlives this object. Without one, a value that holds descriptors is refused.
+  explicit InputArchive(std::span<const std::byte> in, DescriptorStore* store = nullptr) noexcept
+      : in_{in}, memory_bytes_left_{CodecLimits::memory_bytes_max(in.size())}, store_{store} {}
   InputArchive(const InputArchive&) = delete;
   InputArchive& operator=(const InputArchive&) = delete;
 
@@ -147,6 +187,10 @@ class InputArchive : cereal::access {
   InputArchive& operator>>(T&& value) {
     return (*this)(value);
   }
+
+  /// For the `load` of a type that holds descriptors: the next one that its `save` has deposited. It comes
+  /// from another process: check what it is before it is used.
+  [[nodiscard]] OwnedFd withdraw();
 
   [[nodiscard]] std::size_t bytes_left() const noexcept { return in_.size(); }
 
@@ -202,6 +246,7 @@ class InputArchive : cereal::access {
   std::size_t memory_bytes_left_;
   std::size_t depth_ = 0;
   ElementCost next_;
+  DescriptorStore* store_;
 };
 
 }  // namespace detail

@@ -126,6 +126,8 @@ constexpr void refuse() {
 [[nodiscard]] Error no_room(std::string_view type, std::size_t needed, std::size_t room);
 [[nodiscard]] Error wrong_size(std::string_view type, std::size_t size, std::size_t expected);
 [[nodiscard]] Error not_encodable(std::string_view type, std::string_view why);
+[[nodiscard]] Error not_deposited(std::string_view type, const Error& why);
+[[nodiscard]] Error not_withdrawn(std::string_view type, const Error& why);
 [[nodiscard]] Error not_decodable(std::string_view type, std::string_view why, std::size_t at,
                                   std::size_t size);
 
@@ -145,8 +147,12 @@ constexpr void require_serializable() {
 /// Writes `value` to the start of `out`; returns how many bytes that took. `full` if there is too little
 /// room, `invalid` if `decode` would not take the value (see CodecLimits and is_valid) or its serialize
 /// function threw.
+///
+/// Descriptors that the value holds are put into `store`, which outlives the call; without one such a value
+/// is `refused`. A value that cannot be encoded leaves nothing there.
 template <class T>
-[[nodiscard]] Result<std::size_t> encode(const T& value, std::span<std::byte> out) {
+[[nodiscard]] Result<std::size_t> encode(const T& value, std::span<std::byte> out,
+                                         [[maybe_unused]] DescriptorStore* store = nullptr) {
   require_serializable<T>();
   if constexpr (!Serializable<T>) {
     return 0;
@@ -156,7 +162,7 @@ template <class T>
     std::memcpy(out.data(), &value, sizeof value);
     return sizeof value;
   } else {
-    detail::OutputArchive archive{out};
+    detail::OutputArchive archive{out, store};
     try {
       archive(value);
     } catch (const std::exception& e) {
@@ -166,14 +172,17 @@ template <class T>
     }
     if (archive.fault() != nullptr)
       return tl::unexpected{detail::not_encodable(type_name<T>, archive.fault())};
+    if (const auto deposited = archive.deposited(); !deposited)
+      return tl::unexpected{detail::not_deposited(type_name<T>, deposited.error())};
     if (archive.overflowed())
       return tl::unexpected{detail::no_room(type_name<T>, archive.bytes(), out.size())};
+    archive.keep_deposits();
     return archive.bytes();
   }
 }
 
-/// The room that `encode` needs for `value`. Meaningless if a serialize function throws; `encode` then says
-/// so.
+/// The room that `encode` needs for `value`; no store is needed to ask. Meaningless if a serialize function
+/// throws; `encode` then says so.
 template <class T>
 [[nodiscard]] std::size_t encoded_size(const T& value) {
   require_serializable<T>();
@@ -193,8 +202,12 @@ template <class T>
 
 /// The value of which `in` is the encoding, all of it. Anything else is `malformed`, whoever wrote it:
 /// nothing is allocated beyond CodecLimits, and nothing is thrown but by the default constructor of T.
+///
+/// Descriptors that the value holds are taken out of `store`; `refused` without one, `malformed` for a name
+/// that it does not know, `exhausted` when this process has no room for a descriptor.
 template <class T>
-[[nodiscard]] Result<T> decode(std::span<const std::byte> in) {
+[[nodiscard]] Result<T> decode(std::span<const std::byte> in,
+                               [[maybe_unused]] DescriptorStore* store = nullptr) {
   require_serializable<T>();
   if constexpr (!Serializable<T>) {
     return {};
@@ -206,7 +219,7 @@ template <class T>
     std::memcpy(&*result, in.data(), sizeof(T));
     return result;
   } else {
-    detail::InputArchive archive{in};
+    detail::InputArchive archive{in, store};
     Result<T> result{tl::in_place};
     const auto refuse = [&](std::string_view why) {
       result = tl::unexpected{
@@ -217,6 +230,8 @@ template <class T>
       if (archive.bytes_left() != 0) refuse("bytes are left over");
     } catch (const detail::Malformed& e) {
       refuse(e.reason);
+    } catch (const detail::NotWithdrawn& e) {
+      result = tl::unexpected{detail::not_withdrawn(type_name<T>, e.error)};
     } catch (const std::exception& e) {
       refuse(e.what());
     } catch (...) {

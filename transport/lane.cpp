@@ -57,6 +57,10 @@ void ReaderFile::announce_sleep() noexcept {
   page_->asleep.store(page_->asleep.load(memory_order_relaxed) + 1, memory_order_seq_cst);
 }
 
+void ReaderFile::renew_sleep() noexcept {
+  page_->asleep.store(page_->asleep.load(memory_order_relaxed) + 2, memory_order_seq_cst);
+}
+
 void ReaderFile::end_sleep() noexcept {
   page_->asleep.store(page_->asleep.load(memory_order_relaxed) + 1, memory_order_release);
 }

@@ -46,6 +46,9 @@ class ReaderFile {
   /// Odd from announce_sleep to end_sleep. Between the two the caller looks at every lane once more, then
   /// sleeps on its bell.
   void announce_sleep() noexcept;
+  /// Says the same anew: from now on every sender rings again. For another thread that goes to sleep, or
+  /// wakes up, while one sleeps.
+  void renew_sleep() noexcept;
   void end_sleep() noexcept;
 
   /// One line about what the process is doing, cut at lane::note_bytes_max bytes. A plain store of bytes: no

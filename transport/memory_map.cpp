@@ -15,6 +15,7 @@ namespace {
 
 constexpr int size_seals = F_SEAL_SHRINK | F_SEAL_GROW;
 constexpr int all_seals = size_seals | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+constexpr int seals_for_good = size_seals | F_SEAL_WRITE | F_SEAL_SEAL;
 
 constexpr int protection(Access access) noexcept {
   return access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE;
@@ -100,6 +101,25 @@ Result<void> check_size(int fd, std::size_t bytes) {
 
 Result<void> check_sealed(int fd, std::size_t bytes) {
   return check(fd, bytes, all_seals, "not sealed, so its writer could cut it short under its reader");
+}
+
+Result<void> seal_for_good(int fd) {
+  if (::fcntl(fd, F_ADD_SEALS, seals_for_good) == -1)
+    return detail::system_failure("seal shared memory for good");
+  return {};
+}
+
+Result<void> check_sealed_for_good(int fd, std::size_t bytes) {
+  constexpr std::size_t block_bytes = 512;  // of st_blocks, whatever the file system's own are
+  if (auto sound =
+          check(fd, bytes, seals_for_good, "not sealed, so its content could change under its reader");
+      !sound)
+    return sound;
+  struct stat status {};
+  if (::fstat(fd, &status) == -1) return detail::system_failure("fstat of shared memory");
+  if (static_cast<std::size_t>(status.st_blocks) < bytes / block_bytes)
+    return failure(ErrorKind::refused, "shared memory: it has holes, for which its reader would have to pay");
+  return {};
 }
 
 MemoryMap& MemoryMap::operator=(MemoryMap&& other) noexcept {

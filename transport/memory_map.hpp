@@ -38,6 +38,13 @@ namespace troupe {
 /// then is it safe to read, since nobody can truncate it or punch holes under us.
 [[nodiscard]] Result<void> check_sealed(int fd, std::size_t bytes);
 
+/// Fixes content and size for good. `system` (EBUSY) while anybody has a writable mapping.
+[[nodiscard]] Result<void> seal_for_good(int fd);
+
+/// `refused` unless nobody can ever change the file again, it has exactly `bytes` bytes, and all of them are
+/// allocated: reading a hole would take memory from its reader, and be a SIGBUS where there is none.
+[[nodiscard]] Result<void> check_sealed_for_good(int fd, std::size_t bytes);
+
 enum class Access { read, read_write };
 
 /// Sole owner of a mapping. Not inherited by a fork, not part of a core dump.
