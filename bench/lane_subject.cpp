@@ -12,6 +12,8 @@
 #include <troupe/transport/doorbell.hpp>
 #include <troupe/transport/lane.hpp>
 
+#include "spinning.hpp"
+
 namespace troupe::bench::lanes {
 namespace {
 
@@ -118,7 +120,7 @@ class Receiver {
 
   /// One message of the first lane; spins until it is there.
   Block receive_awake() {
-    while (!readers_.front().pending()) relax();
+    while (!spin_.until([&] { return readers_.front().pending(); })) {}
     return take(readers_.front());
   }
   Block receive_asleep() {
@@ -127,7 +129,7 @@ class Receiver {
   }
   void receive_bytes() {
     LaneReader& reader = readers_.front();
-    while (!reader.pending()) relax();
+    while (!spin_.until([&] { return reader.pending(); })) {}
     const auto frame = reader.peek(buffer_).value();
     reader.begin_attempt();
     keep(frame.payload.data());
@@ -167,6 +169,7 @@ class Receiver {
 
   ReaderFile words_;
   BellWaiter waiter_;
+  detail::Spin spin_;
   std::vector<LaneReader> readers_{};
   std::vector<std::byte> buffer_{};
 };
@@ -182,6 +185,7 @@ std::vector<std::unique_ptr<Files>> make_lanes(std::size_t count, std::size_t ca
 /// One lane from this process, and the child that reads it.
 template <class Message, class Receive>
 double measure_one_way(const Message& message, std::size_t capacity, std::size_t count, Receive receive) {
+  count_cores();
   const Cores where = cores(Placement::across_cores);
   const Pinned here{where.program};
   const Home home{1};
@@ -202,6 +206,7 @@ double measure_one_way(const Message& message, std::size_t capacity, std::size_t
 template <class Receive>
 double measure_round_trip(std::size_t rounds, Placement placement, std::chrono::nanoseconds pause,
                           Receive receive) {
+  count_cores();
   const Cores where = cores(placement);
   const Pinned here{where.program};
   const Home there_home{1};
@@ -259,6 +264,7 @@ double round_trip_asleep(std::size_t rounds, Placement placement, std::chrono::n
 }
 
 double fan_in(std::size_t senders, std::size_t count) {
+  count_cores();
   const Cores where = cores(Placement::across_cores);
   const Pinned here{where.program};
   const Home home{senders};
