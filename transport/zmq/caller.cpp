@@ -133,7 +133,15 @@ void Caller::on_message(PeerId /*from*/, std::span<const std::byte> message) {
   if (header->kind == QueueKind::answer) return on_answer(*header, body);
   if (header->kind == QueueKind::freed)
     freed_ = {std::max(freed_.items, header->a), std::max(freed_.bytes, header->b)};
-  if (header->kind == QueueKind::gone) gone_ = true;
+  if (header->kind == QueueKind::gone) on_gone();
+}
+
+/// The owner waits for this word. It is the last one.
+void Caller::on_gone() {
+  gone_ = true;
+  linked_ = false;
+  const QueueHeader header{.kind = QueueKind::leave, .session = session_, .number = ++numbers_};
+  seat_->send(0, wire::bytes_of(header), {});
 }
 
 void Caller::say_hello() {
