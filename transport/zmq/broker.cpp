@@ -196,7 +196,8 @@ bool Broker::on_request(EndId id, End& end, const QueueHeader& header, std::span
     return true;
   }
   if (header.kind == QueueKind::unwant) {
-    if (end.waits == 0 || end.waits != header.a) return true;  // answered meanwhile
+    serve();  // it is to be answered with what there is, in its turn
+    if (end.waits == 0 || end.waits != header.a) return true;
     end.waits = 0;
     std::erase(waiting_, id);
     answer(id, end, header.a, QueueStatus::nothing);
