@@ -206,6 +206,7 @@ void Caller::on_refused(const QueueHeader& header, std::span<const std::byte> bo
 void Caller::on_process_ended(int /*watch*/) {
   const std::lock_guard lock{lock_};
   dead_ = true;
+  seat_->give_up_rest();
 }
 
 void Caller::on_not_admitted() {

@@ -231,6 +231,7 @@ void Link::transmit() {
 /// long.
 void Link::look_for_the_rest() {
   drained_ = unreachable_ || Clock::now() >= drained_by_;
+  seat_->give_up_rest();
   if (drained_) return;
   unreachable_ = !say(peer_, ChannelKind::probe);
   if (unreachable_)
