@@ -14,7 +14,12 @@
 #include <troupe/transport/doorbell.hpp>
 #include <troupe/transport/queue.hpp>
 #include <troupe/transport/syscall.hpp>
+#include <troupe/zmq/passing.hpp>
+#include <troupe/zmq/whereabouts.hpp>
+#include <troupe/zmq/wire.hpp>
 
+#include "breaking_relay.hpp"
+#include "raw_dealer.hpp"
 #include "transport/forked.hpp"
 #include "transport/lane_ends.hpp"
 #include "transport/nothing_left.hpp"
@@ -58,6 +63,16 @@ class ZmqQueue : public test::NothingLeft {
   static Queue<T> found(const std::string& at) {
     return Queue<T>::over(connect_queue(at, {}, patience).value());
   }
+  /// An end that is sent there, as pass() would write it.
+  static troupe::detail::QueuePass pass_through(const std::string& at, troupe::detail::QueueAccess::End end) {
+    const bool sends = end == troupe::detail::QueueAccess::End::sender;
+    const auto role = sends ? wire::QueueRole::sender : wire::QueueRole::receiver;
+    return {detail::encoded(detail::PassedEnd{.magic = wire::queue_magic,
+                                              .version = wire::version,
+                                              .end = static_cast<std::uint8_t>(role),
+                                              .endpoint = at}),
+            {}};
+  }
   std::string endpoint;
 };
 
@@ -86,8 +101,9 @@ TEST_F(ZmqQueue, WithoutWaitingGivesWhatThereIsAndWaitsNoLessThanAsked) {
   EXPECT_EQ(kind(in.get(30ms)), "timed_out");
   EXPECT_GE(Clock::now() - before, 30ms);
   out.put(7).value();
-  EXPECT_EQ(*in.get_nowait().value(), 7);
-  EXPECT_EQ(queue.counts().given_back, 0U);
+  auto item = in.get_nowait().value();
+  EXPECT_EQ(*item, 7);
+  EXPECT_EQ(item.attempt(), 1U) << "what came too late was not taken";
 }
 
 TEST_F(ZmqQueue, ABlockedPutWaitsForRoomUntilItsDeadlineAndGoesOnWhenThereIsSome) {
@@ -337,6 +353,20 @@ TEST_F(ZmqQueue, SaysClosedWhenItsOwnerLetsGoOfIt) {
   EXPECT_EQ(kind(out.put(1, patience)), "closed");
 }
 
+TEST_F(ZmqQueue, AnOwnerThatLetsGoWaitsForNoEndThatHasBeenKilled) {
+  std::optional<Queue<int>> queue{make()};
+  const Gate there;
+  Forked child{[&] {
+    auto far = found(endpoint);
+    auto in = far.receiver();
+    there.open();
+    return in.get(patience) ? 1 : 0;
+  }};
+  ASSERT_TRUE(there.wait());
+  child.kill();
+  queue.reset();
+}
+
 TEST_F(ZmqQueue, AForkedChildIsRefusedTheCopiesAndConnectsByItself) {
   auto queue = make();
   auto out = queue.sender();
@@ -380,6 +410,87 @@ TEST_F(ZmqQueue, HasNoMoreEndsThanItsBounds) {
   EXPECT_EQ(kind(queue.try_receiver()), "exhausted");
   one = {};
   EXPECT_EQ(kind(queue.try_sender()), "done");
+}
+
+TEST_F(ZmqQueue, PutsAndTakesOnceOverBrokenConnections) {
+  auto access = QueueServer::create("tcp://127.0.0.1:*", {.items_max = 64}).value();
+  test::BreakingRelay to_sender{endpoint_of(*access), 3, 5};
+  test::BreakingRelay to_receiver{endpoint_of(*access), 4, 5};
+  auto owner = Queue<Bytes>::over(std::move(access));
+  constexpr std::size_t items = 1500;
+  // Each relay serves one connection at a time, so the way in is taken by the end itself.
+  Sender<Bytes> out{
+      arrive_sender(pass_through(to_sender.endpoint(), troupe::detail::QueueAccess::End::sender)).value()};
+  Receiver<Bytes> in{
+      arrive_receiver(pass_through(to_receiver.endpoint(), troupe::detail::QueueAccess::End::receiver))
+          .value()};
+  std::thread sends{[&] {
+    for (std::size_t i = 0; i < items; ++i) EXPECT_TRUE(out.put(test::pattern(i, 1000), patience));
+  }};
+  for (std::size_t i = 0; i < items; ++i) {
+    auto item = in.get(patience).value();
+    ASSERT_EQ(*item, test::pattern(i, 1000));
+    ASSERT_EQ(item.attempt(), 1U);
+    item.acknowledge();
+  }
+  sends.join();
+  ASSERT_TRUE(owner.drain(patience));
+  EXPECT_EQ(owner.counts(), (QueueCounts{.put = items, .acknowledged = items}));
+  EXPECT_EQ(to_sender.breaks_left() + to_receiver.breaks_left(), 0);
+}
+
+TEST_F(ZmqQueue, WhoeverBreaksTheRulesIsLetGoAndHarmsNobody) {
+  auto access = QueueServer::create("tcp://127.0.0.1:*", {.items_max = 4, .bytes_max = 1000}).value();
+  const std::string at = endpoint_of(*access);
+  auto queue = Queue<int>::over(std::move(access));
+  auto out = queue.sender();
+  auto in = queue.receiver();
+  const auto mark = own_mark().value();
+  const auto hello = [&](wire::QueueRole role) {
+    return wire::QueueHello{detail::this_machine(), mark.started, mark.pid, role, 0, 0, 0};
+  };
+  const auto message = [](const wire::QueueHeader& header, std::span<const std::byte> body = {}) {
+    const auto bytes = wire::bytes_of(header);
+    std::string text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    text.append(reinterpret_cast<const char*>(body.data()), body.size());
+    std::string frame{text.size() < 256 ? '\0' : '\2'};
+    if (text.size() >= 256) frame += std::string{"\0\0\0\0\0\0", 6} + static_cast<char>(text.size() >> 8U);
+    return frame + static_cast<char>(text.size() & 0xFFU) + text;
+  };
+  using wire::QueueKind;
+  const wire::QueueHeader broken[] = {
+      {.kind = QueueKind::put, .session = 5, .number = 0},
+      {.kind = QueueKind::settle, .session = 5, .number = 1, .a = 1, .b = 9},
+      {.kind = QueueKind::want, .session = 5, .number = 1},
+      {.kind = QueueKind::answer, .session = 5, .number = 1},
+      {.kind = static_cast<QueueKind>(99), .session = 5, .number = 1},
+      {.version = 9, .kind = QueueKind::put, .session = 5, .number = 1},
+      {.kind = QueueKind::put, .session = 6, .number = 1},  // another's
+  };
+  for (const auto& header : broken) {
+    test::RawDealer raw{at};
+    raw.send(
+        message({.kind = QueueKind::hello, .session = 5}, wire::bytes_of(hello(wire::QueueRole::sender))));
+    ASSERT_TRUE(raw.hears(std::string{"TZQ1\1\3", 6})) << "a welcome";
+    raw.send(message(header));
+    EXPECT_TRUE(raw.hears("not of this format"));
+  }
+  {
+    test::RawDealer greedy{at};
+    greedy.send(
+        message({.kind = QueueKind::hello, .session = 7}, wire::bytes_of(hello(wire::QueueRole::sender))));
+    for (std::uint64_t i = 1; i <= 5; ++i)
+      greedy.send(message({.kind = QueueKind::put, .session = 7, .number = i}, wire::bytes_of(i)));
+    EXPECT_TRUE(greedy.hears("not of this format")) << "one more than its bounds allow";
+  }
+  out.put(42).value();
+  auto whole = in.get(patience).value();
+  EXPECT_EQ(*whole, 42);
+  whole.acknowledge();
+  // What it put within its bounds is in the queue like anybody's, and decodes or does not.
+  ASSERT_TRUE(queue.drain(patience));
+  EXPECT_EQ(queue.counts().put, 5U);
+  EXPECT_EQ(queue.quarantine().size(), 4U);
 }
 
 /// Senders and receivers are killed at random; each item is put by one sender, with the numbers that were

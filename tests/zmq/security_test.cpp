@@ -10,6 +10,7 @@
 #include <troupe/transport/syscall.hpp>
 #include <troupe/zmq/channel.hpp>
 
+#include "raw_dealer.hpp"
 #include "transport/lane_ends.hpp"
 #include "transport/nothing_left.hpp"
 
@@ -121,45 +122,9 @@ TEST_F(ZmqSecurity, ListensOnlyInAFolderThatNobodyElseCanEnter) {
   EXPECT_EQ(::rmdir(folder), 0);
 }
 
-/// A ZMTP 3.0 peer without a library: greeting and READY of a DEALER over TCP.
-class RawDealer {
- public:
-  explicit RawDealer(const std::string& endpoint) : fd_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
-    if (::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-      throw Failure{troupe::detail::system_error("connect", errno)};
-    std::string greeting{"\xFF\0\0\0\0\0\0\0\0\x7F\3\0NULL", 16};
-    greeting.resize(64, '\0');
-    send(greeting + std::string{"\4\x1C\5READY\xBSocket-Type\0\0\0\6DEALER", 30});
-    if (!hears("READY")) throw Failure{{ErrorKind::closed, 0, "no READY"}};
-  }
-  void send(const std::string& bytes) const {
-    ASSERT_EQ(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(bytes.size()));
-  }
-  /// Reads until `what` has come; false if the other end hangs up before.
-  bool hears(std::string_view what) {
-    while (heard_.find(what) == std::string::npos) {
-      char bytes[256];
-      if (!troupe::detail::wait_readable(fd_.get(), deadline_in(hang))) return false;
-      const auto count = ::recv(fd_.get(), bytes, sizeof bytes, 0);
-      if (count <= 0) return false;
-      heard_.append(bytes, static_cast<std::size_t>(count));
-    }
-    return true;
-  }
-
- private:
-  OwnedFd fd_;
-  std::string heard_{};
-};
-
 TEST_F(ZmqSecurity, AMessageAboveTheBoundCostsItsSenderTheConnectionAndNobodyMemory) {
   const auto ours = AtLeastOnceChannel::listen("tcp://127.0.0.1:*", {.frame_bytes_max = 1000}).value();
-  RawDealer raw{ours->endpoint()};
+  test::RawDealer raw{ours->endpoint()};
   raw.send({"\0\0", 2});
   ASSERT_TRUE(raw.hears("TZL1")) << "an empty message is answered by who are you";
   raw.send({"\2\0\0\1\0\0\0\0\0", 9});  // the head of a frame of 1 TiB
@@ -182,7 +147,7 @@ TEST_F(ZmqSecurity, EndsThatDifferInWhatAFrameMayHaveDoNotComeTogether) {
 TEST_F(ZmqSecurity, NonsenseOfStrangersIsCountedAndHarmsNobody) {
   const auto ours = AtLeastOnceChannel::listen("tcp://127.0.0.1:*").value();
   const auto theirs = AtLeastOnceChannel::connect(ours->endpoint(), {}, deadline_in(hang)).value();
-  RawDealer raw{ours->endpoint()};
+  test::RawDealer raw{ours->endpoint()};
   std::string header{"TZL1\1\2\0\0", 8};  // a hello
   header.resize(40, '\1');
   const std::string nonsense[] = {

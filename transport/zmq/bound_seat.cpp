@@ -15,7 +15,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds handshake_within{5000};
-constexpr milliseconds linger_within{1000};
+constexpr milliseconds linger_within{200};  // last words only: what counts has been acknowledged before
 constexpr milliseconds try_again_after{10};
 constexpr milliseconds reconnect_after{10};
 constexpr milliseconds reconnect_after_max{1000};

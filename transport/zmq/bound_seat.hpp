@@ -26,6 +26,7 @@ class BoundSeat final : public Seat {
   Result<int> watch(const ProcessMark& process) override;
   void unwatch(int watch) override;
   void set_due(TimePoint due) override { due_ = due; }
+  void give_up_rest() override { socket_.set(::zmq::sockopt::linger, 0); }
   void allow(const std::string& public_key) override { doorman_.allow(domain_, public_key); }
   void wake() noexcept override;
   [[nodiscard]] const std::string& endpoint() const noexcept override { return endpoint_; }

@@ -17,8 +17,12 @@ using wire::QueueRole;
 using wire::QueueStatus;
 
 constexpr std::size_t message_bytes_slack = 1024;
+/// How long ends may take to say that they have heard of the queue's end. They are processes, and may be
+/// stopped.
+constexpr milliseconds farewell_within{5000};
 /// As for channels: what a dead end has sent is taken until its connection is gone, or this long.
 constexpr milliseconds rest_within{200};
+constexpr milliseconds look_again_after{1};
 
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span{text.data(), std::min(text.size(), wire::text_bytes_max)});
@@ -56,10 +60,11 @@ Result<std::unique_ptr<Broker>> Broker::create(const std::string& endpoint, cons
 
 Broker::~Broker() {
   if (!booking_) return;
-  booking_.post().run([&] {
-    const std::lock_guard lock{lock_};
-    for (const auto& [id, end] : ends_) say(end.peer, {.kind = QueueKind::gone, .session = id});
-  });
+  // Each end is told and says that it has heard: a socket that is closed may take its last words with it.
+  std::unique_lock lock{lock_};
+  ending_ = true;
+  booking_->wake();
+  changed_.wait_until(lock, deadline_in(farewell_within), [&] { return ends_.empty(); });
 }
 
 // ---- the owner's thread -----------------------------------------------------------------------------------
@@ -191,7 +196,8 @@ bool Broker::on_request(EndId id, End& end, const QueueHeader& header, std::span
     return true;
   }
   if (header.kind == QueueKind::unwant) {
-    if (end.waits == 0 || end.waits != header.a) return true;  // answered meanwhile
+    serve();  // it is to be answered with what there is, in its turn
+    if (end.waits == 0 || end.waits != header.a) return true;
     end.waits = 0;
     std::erase(waiting_, id);
     answer(id, end, header.a, QueueStatus::nothing);
@@ -293,6 +299,7 @@ void Broker::on_round() {
     if (end.dead && has_left(end)) left.push_back(id);
   for (const EndId id : left) drop(id, ~std::uint64_t{0});
   serve();
+  if (ending_) say_farewell();
   for (auto& [id, end] : ends_)
     if (end.role == QueueRole::sender) tell_freed(id, end);
   changed_.notify_all();
@@ -306,8 +313,19 @@ bool Broker::has_left(End& end) {
   if (end.unreachable)
     seat_->wake();
   else
-    seat_->set_due(end.drained_by);
+    seat_->set_due(std::min(end.drained_by, deadline_in(look_again_after)));
   return false;
+}
+
+void Broker::say_farewell() {
+  std::vector<EndId> unreachable;
+  for (auto& [id, end] : ends_) {
+    if (end.told_gone) continue;
+    const auto sent = say(end.peer, {.kind = QueueKind::gone, .session = id});
+    end.told_gone = sent == Seat::Sent::done;
+    if (sent == Seat::Sent::unreachable) unreachable.push_back(id);
+  }
+  for (const EndId id : unreachable) drop(id, 0);
 }
 
 void Broker::serve() {

@@ -52,6 +52,7 @@ class Broker final : public Guest {
     Ledger::Freed told{};
     std::uint64_t waits = 0;  ///< the number of a `want` or `empty` that is not answered yet; 0: none
     bool dead = false;
+    bool told_gone = false;
     bool unreachable = false;
     TimePoint drained_by = never;
   };
@@ -72,6 +73,7 @@ class Broker final : public Guest {
   void on_query(End& end, EndId id, const wire::QueueHeader& header);
   void drop(EndId id, std::uint64_t seen);
   void serve();
+  void say_farewell();
   [[nodiscard]] bool serve(EndId id, End& end);
   void tell_freed(EndId id, End& end);
   [[nodiscard]] bool has_left(End& end);
@@ -88,6 +90,7 @@ class Broker final : public Guest {
   std::map<PeerId, EndId> by_peer_{};
   std::list<EndId> waiting_{};  ///< longest first
   std::uint64_t malformed_ = 0;
+  bool ending_ = false;
   std::optional<Place> place_{};
   Booking booking_{};  // last: goes first
 };

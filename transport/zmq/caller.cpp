@@ -133,7 +133,15 @@ void Caller::on_message(PeerId /*from*/, std::span<const std::byte> message) {
   if (header->kind == QueueKind::answer) return on_answer(*header, body);
   if (header->kind == QueueKind::freed)
     freed_ = {std::max(freed_.items, header->a), std::max(freed_.bytes, header->b)};
-  if (header->kind == QueueKind::gone) gone_ = true;
+  if (header->kind == QueueKind::gone) on_gone();
+}
+
+/// The owner waits for this word. It is the last one.
+void Caller::on_gone() {
+  gone_ = true;
+  linked_ = false;
+  const QueueHeader header{.kind = QueueKind::leave, .session = session_, .number = ++numbers_};
+  seat_->send(0, wire::bytes_of(header), {});
 }
 
 void Caller::say_hello() {
@@ -198,6 +206,7 @@ void Caller::on_refused(const QueueHeader& header, std::span<const std::byte> bo
 void Caller::on_process_ended(int /*watch*/) {
   const std::lock_guard lock{lock_};
   dead_ = true;
+  seat_->give_up_rest();
 }
 
 void Caller::on_not_admitted() {

@@ -89,6 +89,7 @@ class Caller final : public Guest {
   void on_welcome(const wire::QueueHeader& header, std::span<const std::byte> body);
   void on_answer(const wire::QueueHeader& header, std::span<const std::byte> body);
   void on_refused(const wire::QueueHeader& header, std::span<const std::byte> body);
+  void on_gone();
   void say_hello();
   void send_requests();
   void break_off(Error error);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <troupe/zmq/link.hpp>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <troupe/transport/syscall.hpp>
 #include <utility>
 
@@ -46,6 +49,10 @@ Result<std::unique_ptr<Link>> Link::create(Role role, const std::string& endpoin
   auto sign = ReadySign::create(*post);
   if (!sign) return failure(std::move(sign));
   link->sign_ = std::move(*sign);
+  auto place = troupe::detail::owned(::fcntl(link->sign_.descriptor(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1),
+                                     "a place for a pidfd");
+  if (!place) return failure(std::move(place));
+  link->pidfd_ = std::move(*place);
   auto seat = (*post)->admit(
       *link, {.kind = role == Role::listening ? SocketSpec::Kind::listen : SocketSpec::Kind::connect,
               .endpoint = endpoint,
@@ -111,10 +118,10 @@ void Link::look_for_death() {
   const TimePoint now = Clock::now();
   if (now < look_for_death_at_) return;
   look_for_death_at_ = now + look_for_death_every;
-  if (!pidfd_) {
-    auto pidfd = watch_process(peer_process_);
+  if (!watches_) {
+    const auto pidfd = watch_process(peer_process_);
     if (!pidfd) return;  // ended before, or no room: the post says so
-    pidfd_ = std::move(*pidfd);
+    watches_ = ::dup3(pidfd->get(), pidfd_.get(), O_CLOEXEC) != -1;
   }
   if (!troupe::detail::wait_readable(pidfd_.get(), now)) return;
   dead_ = true;

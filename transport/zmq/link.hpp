@@ -46,7 +46,7 @@ class Link final : public Guest {
   void on_message(PeerId from, std::span<const std::byte> message) override;
   void on_nonsense() override;
   void on_process_ended(int watch) override;
-  void on_disconnect() override;
+  void on_disconnect() override {}
   void on_not_admitted() override;
   void on_round() override;
 
@@ -98,11 +98,12 @@ class Link final : public Guest {
   bool greeted_ = false;        ///< ever
   int watch_ = -1;              ///< the post's
   ProcessMark peer_process_{};  ///< of this machine; nobody otherwise
-  OwnedFd pidfd_{};             ///< the program's, which so need not wait for the post to see it
+  OwnedFd pidfd_{};             ///< the program's own, so that it need not wait for the post to see it
+  bool watches_ = false;  ///< or pidfd_ only keeps its place: an end takes no descriptor after its birth
   TimePoint look_for_death_at_{};
-  bool disconnected_ = false;
-  bool dead_ = false;     ///< its process has ended
-  bool drained_ = false;  ///< and everything that it had sent has come in
+  bool dead_ = false;         ///< its process has ended
+  bool unreachable_ = false;  ///< and its connection is gone
+  bool drained_ = false;      ///< and everything that it had sent has come in
   TimePoint drained_by_ = never;
   bool gone_ = false;  ///< it said that it goes
   std::optional<Error> broken_{};

@@ -18,6 +18,7 @@ using wire::Hello;
 /// When the process of a peer has ended, its last bytes are read until its connection breaks. Where that is
 /// not seen, somebody else holding a copy of the connection, they are given up after a pause as long as this.
 constexpr milliseconds rest_within{200};
+constexpr milliseconds look_again_after{1};
 
 std::uint64_t random_session() {
   std::uint64_t session = 0;
@@ -134,7 +135,7 @@ bool Link::watch_peer(const Hello& hello) {
 void Link::on_greeting(PeerId from, const ChannelHeader& header, const Hello& hello) {
   session_ = header.session;
   peer_ = from;
-  disconnected_ = false;
+  unreachable_ = false;
   outbox_.limit_to({hello.window_frames_max, hello.window_bytes_max});
   greeted_ = true;
   if (role_ == Role::listening) say_hello(from, ChannelKind::welcome);
@@ -196,11 +197,6 @@ void Link::on_process_ended(int watch) {
   drained_by_ = deadline_in(rest_within);
 }
 
-void Link::on_disconnect() {
-  const std::lock_guard lock{lock_};
-  disconnected_ = true;
-}
-
 void Link::on_not_admitted() {
   const std::lock_guard lock{lock_};
   break_off(
@@ -230,12 +226,18 @@ void Link::transmit() {
   if (consumed || inbox_.received() != told_received_) say(peer_, ChannelKind::progress);
 }
 
-/// The process has ended: once its connection is seen to be gone as well, nothing more can come.
+/// The process has ended. That its connection is gone is known a round before it counts: by then all that had
+/// come over it has been taken. libzmq does not tell of it for sure, so it is asked again and again, not for
+/// long.
 void Link::look_for_the_rest() {
-  const bool unreachable = disconnected_ && !say(peer_, ChannelKind::probe);
-  disconnected_ = disconnected_ && unreachable;
-  drained_ = unreachable || Clock::now() >= drained_by_;
-  if (!drained_) seat_->set_due(drained_by_);
+  drained_ = unreachable_ || Clock::now() >= drained_by_;
+  seat_->give_up_rest();
+  if (drained_) return;
+  unreachable_ = !say(peer_, ChannelKind::probe);
+  if (unreachable_)
+    seat_->wake();
+  else
+    seat_->set_due(std::min(drained_by_, deadline_in(look_again_after)));
 }
 
 bool Link::say(PeerId to, ChannelKind kind, std::span<const std::byte> body, std::uint64_t sequence) {

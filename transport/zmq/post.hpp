@@ -79,6 +79,8 @@ class Seat {
   virtual void unwatch(int watch) = 0;
   /// When on_round() is to be called at the latest.
   virtual void set_due(TimePoint due) = 0;
+  /// Nobody is there any more to read what has not gone out: the end of this seat is not to wait for it.
+  virtual void give_up_rest() = 0;
   /// Admits one more key.
   virtual void allow(const std::string& public_key) = 0;
 

@@ -67,6 +67,7 @@ class ZmqAccess : public QueueAccess {
   explicit ZmqAccess(Reach reach) : reach_{std::move(reach)} {}
   [[nodiscard]] virtual Result<std::uint64_t> expect_sender() = 0;
 
+ private:
   Reach reach_;  ///< for ends that come from here
 };
 
@@ -141,7 +142,7 @@ class RemoteAccess final : public ZmqAccess {
     }
     if (!answer) return failure(std::move(answer));
     if (answer->status == wire::QueueStatus::ok) return {};
-    return tl::unexpected<Error>{detail::not_drained(reach_.endpoint, size(), holders())};
+    return tl::unexpected<Error>{detail::not_drained(endpoint(), size(), holders())};
   }
   std::vector<Holder> holders() override { return decoded<std::vector<Holder>>(wire::Query::holders); }
   QueueCounts counts() override { return decoded<QueueCounts>(wire::Query::counts); }

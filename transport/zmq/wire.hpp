@@ -89,7 +89,7 @@ enum class QueueKind : std::uint8_t {
   // Owner → end.
   answer = 32,  ///< to the request of this number; a and b as it asks
   freed = 33,   ///< to a sender: a: items, b: bytes that left the queue, of all that it has put
-  gone = 34,    ///< the owner has let go of the queue
+  gone = 34,    ///< the owner lets go of the queue; answered by `leave`
 };
 enum class QueueStatus : std::uint16_t { ok = 0, nothing = 1, ended = 2, refused = 3 };
 enum class QueueRole : std::uint8_t { access = 1, sender = 2, receiver = 3 };
