@@ -55,7 +55,7 @@ class ShownActivity {
 Payload Payload::raw(const std::span<const std::byte>& bytes) {
   using Bytes = std::span<const std::byte>;
   return {&bytes,
-          [](const void* v, std::span<std::byte> room) -> Result<std::size_t> {
+          [](const void* v, std::span<std::byte> room, DescriptorStore* /*store*/) -> Result<std::size_t> {
             const Bytes& from = *static_cast<const Bytes*>(v);
             if (from.size() > room.size()) return failure(ErrorKind::full, "send: larger than the room");
             std::ranges::copy(from, room.begin());
@@ -197,6 +197,15 @@ Result<std::span<std::byte>> Endpoint::room_for(const Address& to, std::size_t b
   }
 }
 
+/// Before the frame that names them is published. Killed in between, or refused: the keeper finds that the
+/// frame never came.
+Result<void> Endpoint::deposit(const LaneWriter& lane, const DescriptorList& descriptors) {
+  auto kept = link_->ask<control::Id>(control::Deposit{.lane = lane.spec().id, .offset = lane.tail()}, {},
+                                      descriptors.borrowed());
+  if (!kept) return failure(std::move(kept));
+  return {};
+}
+
 Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& info,
                                             std::span<const std::byte> prefix, const Payload& payload,
                                             Duration within) {
@@ -209,10 +218,17 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
   if (!room) return failure(std::move(room));
   for (bool knows_size = false;; knows_size = true) {
     if (!room->empty()) {
-      auto encoded = payload.encode(payload.value, room->subspan(prefix.size()));
+      DescriptorList descriptors{control::frame_descriptors_max};
+      auto encoded = payload.encode(payload.value, room->subspan(prefix.size()), &descriptors);
       if (encoded) {
         std::ranges::copy(prefix, room->begin());
-        const std::uint64_t offset = out_.last().writer->publish(info, prefix.size() + *encoded);
+        LaneWriter& writer = *out_.last().writer;
+        FrameInfo published = info;
+        if (!descriptors.empty()) {
+          if (auto kept = deposit(writer, descriptors); !kept) return failure(std::move(kept));
+          published.sequence |= envelope::with_descriptors;
+        }
+        const std::uint64_t offset = writer.publish(published, prefix.size() + *encoded);
         // The mirror image of a reader's sleep: publish, then look. A new incarnation that scanned before
         // this frame was published has moved our notice word before it scanned; learning of it rings its
         // bell.
@@ -237,8 +253,14 @@ Result<std::uint64_t> Endpoint::write_letter(const Address& to, const FrameInfo&
                 std::vector<std::uint8_t>(size)};
   const auto bytes = std::as_writable_bytes(std::span{letter.bytes});
   std::ranges::copy(prefix, bytes.begin());
-  if (auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size())); !encoded)
+  if (auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size()), nullptr); !encoded) {
+    if (encoded.error().kind == ErrorKind::refused)
+      encoded.error().text =
+          "send: this actor keeps state, and what it sends is written down with it, which descriptors cannot "
+          "be; "
+          "try sending them from an actor without `kept`";
     return failure(std::move(encoded));
+  }
   outbox_->keep(std::move(letter));
   return 0;
 }

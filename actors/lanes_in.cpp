@@ -82,6 +82,31 @@ LanesIn::Lane* LanesIn::next_mail() {
   return nullptr;
 }
 
+Result<std::vector<OwnedFd>> LanesIn::descriptors_of(const Lane& lane, const Frame& frame) {
+  if ((frame.info.sequence & envelope::with_descriptors) == 0) return std::vector<OwnedFd>{};
+  auto answer =
+      link_.ask<control::Id>(control::Withdraw{.lane = lane.reader->spec().id, .offset = frame.offset});
+  if (!answer) return failure(std::move(answer));
+  return std::move(answer->descriptors);
+}
+
+void LanesIn::acknowledge(Lane& lane, const Frame& frame) {
+  lane.reader->acknowledge(frame);
+  if ((frame.info.sequence & envelope::with_descriptors) == 0) return;
+  [[maybe_unused]] const auto told = link_.tell(control::Acknowledged{.lane = lane.reader->spec().id});
+}
+
+/// What a reply holds is taken before it is acknowledged: after that nobody keeps it.
+ReplyBytes LanesIn::reply_in(const Lane& lane, const Frame& frame, std::uint32_t outcome) {
+  auto descriptors = descriptors_of(lane, frame);
+  if (!descriptors) {
+    const auto text = std::as_bytes(std::span{descriptors.error().text});
+    return {envelope::outcome_of(descriptors.error().kind), {text.begin(), text.end()}};
+  }
+  const auto value = frame.payload.subspan(sizeof(envelope::Reply));
+  return {outcome, {value.begin(), value.end()}, std::move(*descriptors)};
+}
+
 void LanesIn::take_replies(std::uint64_t token, std::optional<ReplyBytes>& found) {
   for (auto& [key, chain] : chains_) {
     if (key.second != LaneClass::reply) continue;
@@ -95,8 +120,8 @@ void LanesIn::take_replies(std::uint64_t token, std::optional<ReplyBytes>& found
       }
       const auto reply = control::read<envelope::Reply>(frame->payload);
       if (reply && reply->token == token && envelope::kind_of(frame->info.sequence) == envelope::Kind::reply)
-        found = ReplyBytes{reply->outcome, {frame->payload.begin() + sizeof *reply, frame->payload.end()}};
-      reader.acknowledge(*frame);
+        found = reply_in(*chain.front(), *frame, reply->outcome);
+      acknowledge(*chain.front(), *frame);
     }
     if (!chain.empty() && !chain.front()->broken) chain.front()->reader->settle();
   }

@@ -62,9 +62,18 @@ void Keeper::client_speaks(int key) {
     if (client.lost && clients_.contains(key)) lose_client(key);
     return;
   }
+  if (packet.error().kind == ErrorKind::exhausted) return refuse_unread(client, packet.error());
   const bool is_dead = known && !process->second.pidfd && !process->second.start_pending;
   if (packet.error().kind == ErrorKind::timed_out && !is_dead) return;
   lose_client(key);
+}
+
+/// Its descriptors are lost, since there was no room for them here; its bytes lie in the buffer.
+void Keeper::refuse_unread(Client& client, Error error) {
+  const auto heading = control::read<control::Heading>(buffer_);
+  client.question = heading ? heading->number : 0;
+  error.text = "keeper: no room for the descriptors of a request; raise the limit of open files (ulimit -Hn)";
+  if (client.question != 0) refuse(client, error);
 }
 
 /// The end of a channel: closed, broken, or its client does not take its answers.
@@ -140,6 +149,7 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
     case Kind::connected:
     case Kind::drained:
     case Kind::broken:
+    case Kind::acknowledged:
     case Kind::quarantine: return serve_told(client, *kind, packet, descriptors);
     case Kind::attach: {
       auto attached = board_.attach(client.role, given);
@@ -155,6 +165,20 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
         const auto connection = board_.connect(client.role, request, given);
         answer(client, connection, given.descriptors);
       });
+    case Kind::deposit:
+      return with(control::Deposit{}, [&](const auto& request) {
+        const auto kept = board_.deposit(client.role, request, std::move(descriptors));
+        if (kept)
+          answer(client, control::Id{});
+        else
+          refuse(client, kept.error());
+      });
+    case Kind::withdraw:
+      return with(control::Withdraw{}, [&](const auto& request) {
+        const control::Id count = board_.withdraw(client.role, request, given);
+        answer(client, count, given.descriptors);
+      });
+    case Kind::deposits: return answer(client, control::Id{board_.deposits()});
     case Kind::pull:
       return with(control::Pull{}, [&](const auto& request) {
         const control::Change change = board_.pull(client.role, request.took, given);
@@ -162,7 +186,7 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
       });
     case Kind::surroundings: return answer(client, add_surroundings(client, packet, std::move(descriptors)));
     case Kind::add_supervisor: return answer(client, add_supervisor(client));
-    case Kind::add_child: return answer(client, add_child(client, packet));
+    case Kind::add_child: return answer(client, add_child(client, packet, std::move(descriptors)));
     case Kind::child:
       return with(control::OfChild{}, [&](const auto& request) {
         const auto record = describe(request.id, fd);
@@ -258,6 +282,9 @@ void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> pa
     if (const auto told = control::read<control::Drained>(packet)) board_.drained(client.role, told->lane);
   } else if (kind == Kind::broken) {
     if (const auto told = control::read<control::Broken>(packet)) board_.broken(client.role, told->lane);
+  } else if (kind == Kind::acknowledged) {
+    if (const auto told = control::read<control::Acknowledged>(packet))
+      board_.acknowledged(client.role, told->lane);
   } else if (kind == Kind::quarantine) {
     if (const auto told = control::read<control::Quarantine>(packet)) keep_aside(client, *told, descriptors);
   }
@@ -291,10 +318,12 @@ Result<control::Id> Keeper::add_supervisor(const Client& client) {
   return control::Id{id};
 }
 
-Result<control::Id> Keeper::add_child(Client& client, std::span<const std::byte> packet) {
+Result<control::Id> Keeper::add_child(Client& client, std::span<const std::byte> packet,
+                                      std::vector<OwnedFd> descriptors) {
   const auto request = control::read<control::AddChild>(packet);
   if (!request || packet.size() != sizeof *request + request->argument_bytes ||
-      request->argument_bytes > control::start_bytes_max)
+      request->argument_bytes > control::start_bytes_max ||
+      descriptors.size() > control::start_descriptors_max)
     return failure(ErrorKind::malformed, "start: a request of the wrong size");
   const auto held = surroundings_.find(request->surroundings);
   const auto surroundings = held == surroundings_.end() ? nullptr : held->second.lock();
@@ -313,6 +342,7 @@ Result<control::Id> Keeper::add_child(Client& client, std::span<const std::byte>
   Process process{.request = *request,
                   .surroundings = surroundings,
                   .arguments = {arguments.begin(), arguments.end()},
+                  .argument_descriptors = std::move(descriptors),
                   .role = role,
                   .parent = client.child};
   processes_.emplace(id, std::move(process));
