@@ -206,6 +206,18 @@ Result<void> Endpoint::deposit(const LaneWriter& lane, const DescriptorList& des
   return {};
 }
 
+/// Readers are behind with the descriptors of this process, or of all: room for a frame once they may have
+/// got on.
+Result<std::span<std::byte>> Endpoint::room_after_readers(const Address& to, std::size_t bytes,
+                                                          TimePoint deadline) {
+  const ShownActivity waiting{file_.page().progress, lane::Activity::parked};
+  out_.last().writer->announce_wait();
+  const auto woken = wait_bell(std::min(deadline, deadline_in(retry_after)));
+  out_.last().writer->end_wait();
+  if (woken == KeeperLink::Woken::keeper_gone) return tl::unexpected<Error>{keeper_is_gone()};
+  return room_for(to, std::max<std::size_t>(bytes, 1), deadline);
+}
+
 Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& info,
                                             std::span<const std::byte> prefix, const Payload& payload,
                                             Duration within) {
@@ -216,6 +228,11 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
   Result<std::span<std::byte>> room{};
   if (lane) room = (*lane)->writer->reserve(prefix.size() + 1);
   if (!room) return failure(std::move(room));
+  std::optional<TimePoint> deadline;
+  const auto until = [&] {  // the clock is looked at only where there is something to wait for
+    if (!deadline) deadline = deadline_in(within);
+    return *deadline;
+  };
   for (bool knows_size = false;; knows_size = true) {
     if (!room->empty()) {
       DescriptorList descriptors{control::frame_descriptors_max};
@@ -225,7 +242,13 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
         LaneWriter& writer = *out_.last().writer;
         FrameInfo published = info;
         if (!descriptors.empty()) {
-          if (auto kept = deposit(writer, descriptors); !kept) return failure(std::move(kept));
+          auto kept = deposit(writer, descriptors);
+          if (!kept && kept.error().kind == ErrorKind::exhausted && Clock::now() < until()) {
+            room = room_after_readers(to, prefix.size() + *encoded, until());
+            if (!room) return failure(std::move(room));
+            continue;
+          }
+          if (!kept) return failure(std::move(kept));
           published.sequence |= envelope::with_descriptors;
         }
         const std::uint64_t offset = writer.publish(published, prefix.size() + *encoded);
@@ -239,8 +262,7 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
     }
     const std::size_t bytes = prefix.size() + std::max<std::size_t>(payload.size(payload.value), 1);
     if (auto fits = check_size(bytes); !fits) return failure(std::move(fits));
-    room = room_for(to, bytes,
-                    deadline_in(within));  // the clock is looked at only where there is something to wait for
+    room = room_for(to, bytes, until());
     if (!room) return failure(std::move(room));
   }
 }

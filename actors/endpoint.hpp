@@ -97,6 +97,8 @@ class Endpoint {
   Endpoint(KeeperLink& link, ReaderFile file, std::uint64_t generation) noexcept
       : link_{&link}, file_{std::move(file)}, generation_{generation} {}
   Result<void> deposit(const LaneWriter& lane, const DescriptorList& descriptors);
+  [[nodiscard]] Result<std::span<std::byte>> room_after_readers(const Address& to, std::size_t bytes,
+                                                                TimePoint deadline);
   Result<void> learn(control::Change change, std::vector<OwnedFd> descriptors);
   [[nodiscard]] Result<void> check_thread() const;
   [[nodiscard]] KeeperLink::Woken wait_bell(TimePoint deadline);

@@ -147,6 +147,8 @@ class Keeper {
   void send_answer(Client& client, std::span<const std::byte> packet, std::span<const int> descriptors);
   template <class Record>
   void answer(Client& client, const Result<Record>& result, std::span<const int> descriptors = {});
+
+  // keeper_children.cpp: children as they are asked for
   Result<control::Id> add_surroundings(Client& client, std::span<const std::byte> packet,
                                        std::vector<OwnedFd> descriptors);
   Result<control::Id> add_supervisor(const Client& client);

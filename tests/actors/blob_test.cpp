@@ -244,6 +244,14 @@ TEST_F(BlobMessageTest, WithoutAReaderTheyAreBoundedForEachSender) {
   EXPECT_EQ(to.ask(Sum{blob}, patience).value(), 1U);
 }
 
+TEST_F(BlobMessageTest, ASenderThatIsFarAheadWaitsForItsReader) {
+  const auto to = reader();
+  const Blob blob = ones(1);
+  for (int i = 0; i < 1000; ++i)
+    ASSERT_EQ(to.send(Keep{blob, "/dev/null"}, {.within = patience}), Sent::queued) << i;
+  EXPECT_EQ(to.ask(Sum{blob}, patience).value(), 1U);
+}
+
 TEST_F(BlobMessageTest, AnActorsArgumentIsThereInEveryIncarnation) {
   std::vector<std::uint32_t> numbers(100);
   numbers[99] = 7;
