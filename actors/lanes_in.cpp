@@ -25,7 +25,7 @@ Result<void> LanesIn::add(const control::Change& change, std::vector<OwnedFd> de
     return link_.tell(control::Broken{.lane = change.lane.id});
   }
   if (!reader) return failure(std::move(reader));
-  if (const auto at = resume_.find(change.lane.id); at != resume_.end()) reader->resume_at(at->second);
+  if (const auto at = resume_.find(change.lane.id); at != resume_.end()) resume(*reader, at->second);
   lane->reader = std::move(*reader);
   const Key key{lane->from, lane->lane_class};
   auto at = std::ranges::find(chains_, key, [](const auto& one) { return one.first; });
@@ -34,6 +34,14 @@ Result<void> LanesIn::add(const control::Change& change, std::vector<OwnedFd> de
       std::ranges::find_if(at->second, [&](const auto& other) { return other->epoch > lane->epoch; });
   at->second.insert(behind, std::move(lane));
   return {};
+}
+
+/// What the last incarnation consumed and could not acknowledge any more is acknowledged by this.
+void LanesIn::resume(LaneReader& reader, std::uint64_t offset) {
+  const bool behind = reader.head() < offset;
+  reader.resume_at(offset);
+  if (behind) [[maybe_unused]]
+    const auto told = link_.tell(control::Acknowledged{.lane = reader.spec().id});
 }
 
 void LanesIn::set_final(std::uint64_t id) {
@@ -47,7 +55,7 @@ void LanesIn::set_resume_points(std::map<std::uint64_t, std::uint64_t> offset_by
   for (auto& [key, chain] : chains_)
     for (const auto& lane : chain)
       if (const auto at = resume_.find(lane->reader->spec().id); at != resume_.end())
-        lane->reader->resume_at(at->second);
+        resume(*lane->reader, at->second);
 }
 
 void LanesIn::give_up(Lane& lane) {

@@ -67,6 +67,7 @@ class LanesIn {
   using Key = std::pair<RoleId, control::LaneClass>;
   using Chain = std::vector<std::unique_ptr<Lane>>;  ///< by epoch, oldest first
   void drop_drained(Chain& chain);
+  void resume(LaneReader& reader, std::uint64_t offset);
   [[nodiscard]] ReplyBytes reply_in(const Lane& lane, const Frame& frame, std::uint32_t outcome);
 
   KeeperLink& link_;
