@@ -192,14 +192,16 @@ void ActorLoop::dispatch(LanesIn::Lane& lane, const Frame& frame) {
   if (attempts_max_ != unlimited && attempt_ > attempts_max_)
     return set_aside(lane, frame, ErrorKind::poison, attempt_ - 1,
                      "its handler did not survive " + std::to_string(attempt_ - 1) + " attempts");
-  const Handled handled = behavior_.handle(frame.info.type, message, self_);
+  auto arrived = endpoint_.lanes_in().descriptors_of(lane, frame);
+  if (!arrived) return set_aside(lane, frame, arrived.error().kind, attempt_, arrived.error().text);
+  DescriptorList descriptors{std::move(*arrived)};
+  const Handled handled = behavior_.handle(frame.info.type, message, descriptors, self_);
   switch (handled.kind) {
     case Handled::Kind::done: return;
     case Handled::Kind::unknown_type:
       return set_aside(lane, frame, ErrorKind::refused, attempt_,
                        "this actor does not accept a message of that type");
-    case Handled::Kind::malformed:
-      return set_aside(lane, frame, ErrorKind::malformed, attempt_, handled.text);
+    case Handled::Kind::malformed: return set_aside(lane, frame, handled.cause, attempt_, handled.text);
   }
 }
 
@@ -211,7 +213,7 @@ void ActorLoop::finish(LanesIn::Lane& lane, const Frame& frame) {
   mark.offset = frame.offset + lane::frame_bytes(frame.payload.size());
   mark.number = std::max(mark.number, envelope::number_of(frame.info.sequence));
   if (kept_) write_down().value();
-  lane.reader->acknowledge(frame);
+  endpoint_.lanes_in().acknowledge(lane, frame);
   lane_in_hand_ = nullptr;
   asker_ = {};
   lane::Word& acknowledged = endpoint_.reader_file().page().progress.acknowledged;
@@ -244,8 +246,10 @@ void ActorLoop::post_reply(const Asker& to, std::uint32_t outcome, const Payload
       endpoint_.post({to.role, LaneClass::reply}, {0, envelope::sequence(envelope::Kind::reply, 0)},
                      control::bytes_of(header), value, Duration::zero());
   // One that cannot travel at all is the asker's to know: nothing better will come.
-  if (!posted && posted.error().kind == ErrorKind::invalid && outcome == 0)
-    reply_error(to, ErrorKind::invalid, posted.error().text);
+  if (posted || outcome != 0) return;
+  const ErrorKind kind = posted.error().kind;
+  if (kind == ErrorKind::invalid || kind == ErrorKind::refused || kind == ErrorKind::exhausted)
+    reply_error(to, kind, posted.error().text);
 }
 
 void ActorLoop::reply(const Asker& to, const Payload& value) { post_reply(to, 0, value); }

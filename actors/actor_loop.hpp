@@ -14,6 +14,7 @@ namespace troupe::detail {
 struct Handled {
   enum class Kind { done, unknown_type, malformed } kind = Kind::done;
   std::string text{};
+  ErrorKind cause = ErrorKind::malformed;  ///< of `malformed`: why it could not be decoded
 };
 
 /// The actor's type behind the loop.
@@ -21,7 +22,8 @@ class Behavior {
  public:
   virtual ~Behavior() = default;
   /// Decodes and handles; a reply goes through ActorLoop::reply.
-  virtual Handled handle(std::uint64_t type, std::span<const std::byte> message, Self& self) = 0;
+  virtual Handled handle(std::uint64_t type, std::span<const std::byte> message, DescriptorStore& descriptors,
+                         Self& self) = 0;
   virtual void start(Self& self) = 0;
   virtual void stop(Self& self) = 0;
   [[nodiscard]] virtual bool keeps_state() const noexcept = 0;

@@ -13,8 +13,9 @@ class TypedBehavior final : public Behavior {
   explicit TypedBehavior(A& actor) noexcept : actor_{actor} {}
   void serve(ActorLoop& loop) noexcept { loop_ = &loop; }
 
-  Handled handle(std::uint64_t type, std::span<const std::byte> message, Self& self) override {
-    return among(typename A::accepts{}, type, message, self);
+  Handled handle(std::uint64_t type, std::span<const std::byte> message, DescriptorStore& descriptors,
+                 Self& self) override {
+    return among(typename A::accepts{}, type, message, descriptors, self);
   }
   void start(Self& self) override {
     if constexpr (requires { actor_.start(self); }) actor_.start(self);
@@ -39,17 +40,18 @@ class TypedBehavior final : public Behavior {
  private:
   template <class... M>
   Handled among(messages<M...> /*accepted*/, [[maybe_unused]] std::uint64_t type,
-                [[maybe_unused]] std::span<const std::byte> message, [[maybe_unused]] Self& self) {
+                [[maybe_unused]] std::span<const std::byte> message,
+                [[maybe_unused]] DescriptorStore& descriptors, [[maybe_unused]] Self& self) {
     Handled handled{Handled::Kind::unknown_type, {}};
     [[maybe_unused]] const bool known =
-        ((type == type_id<M> && (handled = one<M>(message, self), true)) || ...);
+        ((type == type_id<M> && (handled = one<M>(message, descriptors, self), true)) || ...);
     return handled;
   }
 
   template <class M>
-  Handled one(std::span<const std::byte> bytes, Self& self) {
-    const auto message = decode<M>(bytes);
-    if (!message) return {Handled::Kind::malformed, message.error().text};
+  Handled one(std::span<const std::byte> bytes, DescriptorStore& descriptors, Self& self) {
+    const auto message = decode<M>(bytes, &descriptors);
+    if (!message) return {Handled::Kind::malformed, message.error().text, message.error().kind};
     if constexpr (HandlesWithReply<A, M> && !HandlesAlone<A, M>)
       actor_.on(*message, Reply<typename reply_of<M>::type>{loop_->take_question()});
     else if constexpr (HandlesWithReplyAndSelf<A, M>)
@@ -87,9 +89,9 @@ class TypedBehavior final : public Behavior {
 
 /// What an actor's process runs: makes the actor from its arguments, then serves its mailbox.
 template <class A, class... Args>
-int run_actor(std::span<const std::byte> bytes) {
+int run_actor(std::span<const std::byte> bytes, DescriptorStore& descriptors) {
   A actor = std::apply([](auto&&... argument) { return A{std::forward<decltype(argument)>(argument)...}; },
-                       decode_arguments<std::tuple<Args...>>(bytes));
+                       decode_arguments<std::tuple<Args...>>(bytes, descriptors));
   TypedBehavior<A> behavior{actor};
   ActorLoop loop{*Endpoint::of_process().value(), behavior};
   behavior.serve(loop);

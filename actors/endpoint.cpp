@@ -40,7 +40,7 @@ Result<void> check_size(std::size_t bytes) {
 Payload Payload::raw(const std::span<const std::byte>& bytes) {
   using Bytes = std::span<const std::byte>;
   return {&bytes,
-          [](const void* v, std::span<std::byte> room) -> Result<std::size_t> {
+          [](const void* v, std::span<std::byte> room, DescriptorStore* /*store*/) -> Result<std::size_t> {
             const Bytes& from = *static_cast<const Bytes*>(v);
             if (from.size() > room.size()) return failure(ErrorKind::full, "send: larger than the room");
             std::ranges::copy(from, room.begin());
@@ -182,6 +182,27 @@ Result<std::span<std::byte>> Endpoint::room_for(const Address& to, std::size_t b
   }
 }
 
+/// Before the frame that names them is published. Killed in between, or refused: the keeper finds that the
+/// frame never came.
+Result<void> Endpoint::deposit(const LaneWriter& lane, const DescriptorList& descriptors) {
+  auto kept = link_->ask<control::Id>(control::Deposit{.lane = lane.spec().id, .offset = lane.tail()}, {},
+                                      descriptors.borrowed());
+  if (!kept) return failure(std::move(kept));
+  return {};
+}
+
+/// Readers are behind with the descriptors of this process, or of all: room for a frame once they may have
+/// got on.
+Result<std::span<std::byte>> Endpoint::room_after_readers(const Address& to, std::size_t bytes,
+                                                          TimePoint deadline) {
+  const ShownActivity waiting{file_.page().progress, lane::Activity::parked};
+  out_.last().writer->announce_wait();
+  const auto woken = wait_bell(std::min(deadline, deadline_in(retry_after)));
+  out_.last().writer->end_wait();
+  if (woken == KeeperLink::Woken::keeper_gone) return tl::unexpected<Error>{keeper_is_gone()};
+  return room_for(to, std::max<std::size_t>(bytes, 1), deadline);
+}
+
 Result<Endpoint::Posted> Endpoint::post_locked(const Address& to, const FrameInfo& info,
                                                std::span<const std::byte> prefix, const Payload& payload,
                                                Duration within) {
@@ -192,12 +213,30 @@ Result<Endpoint::Posted> Endpoint::post_locked(const Address& to, const FrameInf
   Result<std::span<std::byte>> room{};
   if (lane) room = (*lane)->writer->reserve(prefix.size() + 1);
   if (!room) return failure(std::move(room));
+  std::optional<TimePoint> deadline;
+  const auto until = [&] {  // the clock is looked at only where there is something to wait for
+    if (!deadline) deadline = deadline_in(within);
+    return *deadline;
+  };
   for (bool knows_size = false;; knows_size = true) {
     if (!room->empty()) {
-      auto encoded = payload.encode(payload.value, room->subspan(prefix.size()));
+      DescriptorList descriptors{control::frame_descriptors_max};
+      auto encoded = payload.encode(payload.value, room->subspan(prefix.size()), &descriptors);
       if (encoded) {
         std::ranges::copy(prefix, room->begin());
-        const Posted posted{out_.last().writer->publish(info, prefix.size() + *encoded), out_.last().ends};
+        LaneWriter& writer = *out_.last().writer;
+        FrameInfo published = info;
+        if (!descriptors.empty()) {
+          auto kept = deposit(writer, descriptors);
+          if (!kept && kept.error().kind == ErrorKind::exhausted && Clock::now() < until()) {
+            room = room_after_readers(to, prefix.size() + *encoded, until());
+            if (!room) return failure(std::move(room));
+            continue;
+          }
+          if (!kept) return failure(std::move(kept));
+          published.sequence |= envelope::with_descriptors;
+        }
+        const Posted posted{writer.publish(published, prefix.size() + *encoded), out_.last().ends};
         // The mirror image of a reader's sleep: publish, then look. A new incarnation that scanned before
         // this frame was published has moved our notice word before it scanned; learning of it rings its
         // bell.
@@ -208,8 +247,7 @@ Result<Endpoint::Posted> Endpoint::post_locked(const Address& to, const FrameInf
     }
     const std::size_t bytes = prefix.size() + std::max<std::size_t>(payload.size(payload.value), 1);
     if (auto fits = check_size(bytes); !fits) return failure(std::move(fits));
-    room = room_for(to, bytes,
-                    deadline_in(within));  // the clock is looked at only where there is something to wait for
+    room = room_for(to, bytes, until());
     if (!room) return failure(std::move(room));
   }
 }
@@ -222,8 +260,14 @@ Result<std::uint64_t> Endpoint::write_letter(const Address& to, const FrameInfo&
                 std::vector<std::uint8_t>(size)};
   const auto bytes = std::as_writable_bytes(std::span{letter.bytes});
   std::ranges::copy(prefix, bytes.begin());
-  if (auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size())); !encoded)
+  if (auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size()), nullptr); !encoded) {
+    if (encoded.error().kind == ErrorKind::refused)
+      encoded.error().text =
+          "send: this actor keeps state, and what it sends is written down with it, which descriptors cannot "
+          "be; "
+          "try sending them from an actor without `kept`";
     return failure(std::move(encoded));
+  }
   outbox_->keep(std::move(letter));
   return 0;
 }

@@ -17,14 +17,15 @@ namespace troupe::detail {
 /// A value that can write itself into a lane. Borrowed for one call.
 struct Payload {
   const void* value = nullptr;
-  Result<std::size_t> (*encode)(const void* value, std::span<std::byte> room) = nullptr;
+  Result<std::size_t> (*encode)(const void* value, std::span<std::byte> room,
+                                DescriptorStore* store) = nullptr;
   std::size_t (*size)(const void* value) = nullptr;
 
   template <class T>
   static Payload of(const T& value) {
     return {&value,
-            [](const void* v, std::span<std::byte> room) {
-              return troupe::encode(*static_cast<const T*>(v), room);
+            [](const void* v, std::span<std::byte> room, DescriptorStore* store) {
+              return troupe::encode(*static_cast<const T*>(v), room, store);
             },
             [](const void* v) { return encoded_size(*static_cast<const T*>(v)); }};
   }
@@ -116,6 +117,9 @@ class Endpoint {
  private:
   Endpoint(KeeperLink& link, ReaderFile file, std::uint64_t generation) noexcept
       : link_{&link}, file_{std::move(file)}, generation_{generation} {}
+  Result<void> deposit(const LaneWriter& lane, const DescriptorList& descriptors);
+  [[nodiscard]] Result<std::span<std::byte>> room_after_readers(const Address& to, std::size_t bytes,
+                                                                TimePoint deadline);
   Result<void> learn(control::Change change, std::vector<OwnedFd> descriptors);
   [[nodiscard]] Result<void> check_thread() const;
   [[nodiscard]] KeeperLink::Woken wait_bell(TimePoint deadline);

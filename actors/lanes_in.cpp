@@ -38,7 +38,7 @@ Result<void> LanesIn::add(const control::Change& change, std::vector<OwnedFd> de
     return link_.tell(control::Broken{.lane = change.lane.id});
   }
   if (!reader) return failure(std::move(reader));
-  if (const auto at = resume_.find(change.lane.id); at != resume_.end()) reader->resume_at(at->second);
+  if (const auto at = resume_.find(change.lane.id); at != resume_.end()) resume(*reader, at->second);
   lane->reader = std::move(*reader);
   const Key key{lane->from, lane->lane_class};
   auto at = std::ranges::find(chains_, key, [](const auto& one) { return one.first; });
@@ -47,6 +47,14 @@ Result<void> LanesIn::add(const control::Change& change, std::vector<OwnedFd> de
       std::ranges::find_if(at->second, [&](const auto& other) { return other->epoch > lane->epoch; });
   at->second.insert(behind, std::move(lane));
   return {};
+}
+
+/// What the last incarnation consumed and could not acknowledge any more is acknowledged by this.
+void LanesIn::resume(LaneReader& reader, std::uint64_t offset) {
+  const bool behind = reader.head() < offset;
+  reader.resume_at(offset);
+  if (behind) [[maybe_unused]]
+    const auto told = link_.tell(control::Acknowledged{.lane = reader.spec().id});
 }
 
 void LanesIn::set_final(std::uint64_t id) {
@@ -60,7 +68,7 @@ void LanesIn::set_resume_points(std::map<std::uint64_t, std::uint64_t> offset_by
   for (auto& [key, chain] : chains_)
     for (const auto& lane : chain)
       if (const auto at = resume_.find(lane->reader->spec().id); at != resume_.end())
-        lane->reader->resume_at(at->second);
+        resume(*lane->reader, at->second);
 }
 
 void LanesIn::give_up(Lane& lane) {
@@ -95,6 +103,31 @@ LanesIn::Lane* LanesIn::next_mail() {
   return nullptr;
 }
 
+Result<std::vector<OwnedFd>> LanesIn::descriptors_of(const Lane& lane, const Frame& frame) {
+  if ((frame.info.sequence & envelope::with_descriptors) == 0) return std::vector<OwnedFd>{};
+  auto answer =
+      link_.ask<control::Id>(control::Withdraw{.lane = lane.reader->spec().id, .offset = frame.offset});
+  if (!answer) return failure(std::move(answer));
+  return std::move(answer->descriptors);
+}
+
+void LanesIn::acknowledge(Lane& lane, const Frame& frame) {
+  lane.reader->acknowledge(frame);
+  if ((frame.info.sequence & envelope::with_descriptors) == 0) return;
+  [[maybe_unused]] const auto told = link_.tell(control::Acknowledged{.lane = lane.reader->spec().id});
+}
+
+/// What a reply holds is taken before it is acknowledged: after that nobody keeps it.
+ReplyBytes LanesIn::reply_in(const Lane& lane, const Frame& frame, std::uint32_t outcome) {
+  auto descriptors = descriptors_of(lane, frame);
+  if (!descriptors) {
+    const auto text = std::as_bytes(std::span{descriptors.error().text});
+    return {envelope::outcome_of(descriptors.error().kind), {text.begin(), text.end()}};
+  }
+  const auto value = frame.payload.subspan(sizeof(envelope::Reply));
+  return {outcome, {value.begin(), value.end()}, std::move(*descriptors)};
+}
+
 void LanesIn::take_replies(OpenReplies& open) {
   for (auto& [key, chain] : chains_) {
     if (key.second != LaneClass::reply) continue;
@@ -109,8 +142,8 @@ void LanesIn::take_replies(OpenReplies& open) {
       const auto reply = control::read<envelope::Reply>(frame->payload);
       if (reply && envelope::kind_of(frame->info.sequence) == envelope::Kind::reply)
         if (auto* const asked = open.find(reply->token))
-          *asked = ReplyBytes{reply->outcome, {frame->payload.begin() + sizeof *reply, frame->payload.end()}};
-      reader.acknowledge(*frame);
+          *asked = reply_in(*chain.front(), *frame, reply->outcome);
+      acknowledge(*chain.front(), *frame);
     }
     if (!chain.empty() && !chain.front()->broken) chain.front()->reader->settle();
   }

@@ -14,6 +14,7 @@ namespace troupe::detail {
 struct ReplyBytes {
   std::uint32_t outcome = 0;  ///< envelope::Reply::outcome
   std::vector<std::byte> bytes{};
+  std::vector<OwnedFd> descriptors{};
 };
 
 /// The questions of this process that have no end yet, each with its reply once that is there. Few at a time.
@@ -63,6 +64,11 @@ class LanesIn {
   /// Tells the keeper that this lane's frames break the format: it is no mail any more.
   void give_up(Lane& lane);
   void forget_empty_chains();
+  /// The descriptors that belong to a frame at the front of its lane: from the keeper, each time anew. None
+  /// for most.
+  [[nodiscard]] Result<std::vector<OwnedFd>> descriptors_of(const Lane& lane, const Frame& frame);
+  /// Acknowledges the frame at the front; its descriptors are wanted no longer.
+  void acknowledge(Lane& lane, const Frame& frame);
 
   /// The next lane with mail, in turn; none if all are empty. Valid until the next call.
   [[nodiscard]] Lane* next_mail();
@@ -78,6 +84,8 @@ class LanesIn {
   using Key = std::pair<RoleId, control::LaneClass>;
   using Chain = std::vector<std::unique_ptr<Lane>>;  ///< by epoch, oldest first
   void drop_drained(Chain& chain);
+  void resume(LaneReader& reader, std::uint64_t offset);
+  [[nodiscard]] ReplyBytes reply_in(const Lane& lane, const Frame& frame, std::uint32_t outcome);
 
   KeeperLink& link_;
   const ReaderFile& file_;

@@ -146,7 +146,6 @@ Result<RoleId> Node::spawn_entry(std::string_view name, const ChildOptions& opti
                    "spawn: a name has 1 to " + std::to_string(control::name_bytes_max) + " bytes");
   const control::AddChild request{.method = options.method,
                                   .supervisor = id(),
-                                  .entry = call.entry,
                                   .policy = policy_of(options),
                                   .role = detail::role_of_path(id(), name),
                                   .attempts_max = options.attempts_max,
@@ -156,7 +155,7 @@ Result<RoleId> Node::spawn_entry(std::string_view name, const ChildOptions& opti
                                   .name = name};
   auto link = state_->link();
   if (!link) return failure(std::move(link));
-  auto started = detail::start_child(**link, request, call.arguments);
+  auto started = detail::start_child(**link, request, call);
   if (!started) return failure(std::move(started));
   return request.role;
 }

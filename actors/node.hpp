@@ -85,10 +85,11 @@ class Node {
     if constexpr (detail::require_actor<A>()) {
       auto entry = detail::entry_id(&detail::run_actor<A, detail::Stored<X>...>);
       if (!entry) return failure(std::move(entry));
-      auto bytes = detail::encode_arguments(std::tuple<detail::Stored<X>...>{std::forward<X>(arguments)...});
-      if (!bytes) return failure(std::move(bytes));
+      auto call =
+          detail::pack_arguments(*entry, std::tuple<detail::Stored<X>...>{std::forward<X>(arguments)...});
+      if (!call) return failure(std::move(call));
       if (!detail::KeepsState<A>) options.state_bytes_max = 0;
-      auto role = spawn_entry(name, options, {*entry, std::move(*bytes)});
+      auto role = spawn_entry(name, options, *call);
       if (!role) return failure(std::move(role));
       return Ref<A>{*role};
     } else {

@@ -84,7 +84,8 @@ class Ref {
       auto reply = (*endpoint)->ask(role_, type_id<M>, detail::Payload::of(message), deadline_in(within));
       if (!reply) return failure(std::move(reply));
       if (reply->outcome != 0) return tl::unexpected<Error>{detail::error_of_reply(*reply)};
-      return decode<R>(reply->bytes);
+      DescriptorList descriptors{std::move(reply->descriptors)};
+      return decode<R>(reply->bytes, &descriptors);
     } else {
       return failure(ErrorKind::refused, "");
     }

@@ -83,6 +83,19 @@ char* stamp_role(const control::Start& start) {
   return nullptr;
 }
 
+/// All but these: they lie above it, as everything did that came with the start.
+void close_above_channel(std::span<const OwnedFd> kept) {
+  std::vector<unsigned> numbers;
+  for (const OwnedFd& fd : kept) numbers.push_back(static_cast<unsigned>(fd.get()));
+  std::ranges::sort(numbers);
+  unsigned from = control::channel_descriptor + 1;
+  for (const unsigned number : numbers) {
+    if (number > from) ::close_range(from, number - 1, 0);
+    from = number + 1;
+  }
+  ::close_range(from, ~0U, 0);
+}
+
 void place_descriptors(StartDescriptors& descriptors) {
   for (int i = 0; i < 3; ++i)
     if (const auto& fd = descriptors.standard[static_cast<std::size_t>(i)]) ::dup2(fd.get(), i);
@@ -90,7 +103,7 @@ void place_descriptors(StartDescriptors& descriptors) {
     ::dup2(descriptors.channel.get(), control::channel_descriptor);
     ::fcntl(control::channel_descriptor, F_SETFD, FD_CLOEXEC);
   }
-  ::close_range(control::channel_descriptor + 1, ~0U, 0);
+  close_above_channel(descriptors.arguments);
   for (OwnedFd* const fd : {&descriptors.channel, &descriptors.folder, &descriptors.standard[0],
                             &descriptors.standard[1], &descriptors.standard[2], &descriptors.environment})
     [[maybe_unused]] const int closed_above = fd->release();
@@ -103,9 +116,9 @@ void tell_keeper(const Record& record) {
 }
 
 /// Runs the entry; whatever it throws becomes the text of its exit reason.
-int guarded(Entry entry, std::span<const std::byte> arguments) {
+int guarded(Entry entry, std::span<const std::byte> arguments, DescriptorStore& descriptors) {
   try {
-    return entry(arguments);
+    return entry(arguments, descriptors);
   } catch (const std::exception& error) {
     tell_keeper(control::Failed{.text = std::string_view{error.what()}});
   } catch (...) {
@@ -136,15 +149,18 @@ const SocketChannel& own_channel() {
 
 const control::Start* own_start() noexcept { return own_start_storage() ? &*own_start_storage() : nullptr; }
 
-Result<StartDescriptors> split(std::vector<OwnedFd> descriptors, bool with_channel, bool with_environment) {
-  if (descriptors.size() != 4U + (with_channel ? 1U : 0U) + (with_environment ? 1U : 0U))
+Result<StartDescriptors> split(const control::Start& start, std::vector<OwnedFd> descriptors,
+                               bool with_channel) {
+  if (descriptors.size() !=
+      4U + (with_channel ? 1U : 0U) + (start.own_environment ? 1U : 0U) + start.argument_descriptors)
     return failure(ErrorKind::malformed, "start: wrong number of descriptors");
   StartDescriptors result;
   std::size_t next = 0;
   if (with_channel) result.channel = std::move(descriptors[next++]);
   result.folder = std::move(descriptors[next++]);
   for (OwnedFd& fd : result.standard) fd = std::move(descriptors[next++]);
-  if (with_environment) result.environment = std::move(descriptors[next++]);
+  if (start.own_environment) result.environment = std::move(descriptors[next++]);
+  for (; next < descriptors.size(); ++next) result.arguments.push_back(std::move(descriptors[next]));
   return result;
 }
 
@@ -171,7 +187,8 @@ void run_child(const control::Start& start, std::span<const std::byte> arguments
         .text = std::string_view{entry ? "its folder cannot be entered" : entry.error().text.c_str()}});
     leave(exit_after_failure);
   }
-  leave(guarded(reinterpret_cast<Entry>(reinterpret_cast<std::uintptr_t>(*entry)), arguments));
+  DescriptorList of_arguments{std::move(descriptors.arguments)};
+  leave(guarded(reinterpret_cast<Entry>(reinterpret_cast<std::uintptr_t>(*entry)), arguments, of_arguments));
 }
 
 void run_spawned_child() {
@@ -182,7 +199,7 @@ void run_spawned_child() {
   const std::span<const std::byte> bytes{buffer.data(), packet->bytes};
   const auto start = control::read<control::Start>(bytes);
   if (!start || bytes.size() != sizeof(control::Start) + start->argument_bytes) ::_exit(exit_without_keeper);
-  auto descriptors = split(std::move(packet->descriptors), false, start->own_environment);
+  auto descriptors = split(*start, std::move(packet->descriptors), false);
   if (!descriptors) ::_exit(exit_without_keeper);
   run_child(*start, bytes.subspan(sizeof(control::Start)), std::move(*descriptors));
 }

@@ -7,14 +7,16 @@
 #include <span>
 #include <string>
 #include <troupe/runtime/control.hpp>
+#include <troupe/transport/descriptor_store.hpp>
 #include <troupe/transport/owned_fd.hpp>
 #include <troupe/transport/socket_channel.hpp>
 #include <vector>
 
 namespace troupe::detail {
 
-/// A function that a process can be started with: decodes its arguments, runs, returns the exit code.
-using Entry = int (*)(std::span<const std::byte> arguments);
+/// A function that a process can be started with: decodes its arguments and takes the descriptors that they
+/// name, runs, returns the exit code.
+using Entry = int (*)(std::span<const std::byte> arguments, DescriptorStore& descriptors);
 
 /// Name of the environment variable by which the keeper knows what an actor has started, and its fixed width.
 inline constexpr char role_variable[] = "TROUPE_ROLE";
@@ -29,11 +31,12 @@ struct StartDescriptors {
   OwnedFd folder{};
   std::array<OwnedFd, 3> standard{};
   OwnedFd environment{};
+  std::vector<OwnedFd> arguments{};
 };
 
 /// In the new process: lifeline, descriptors, folder, environment, signals; says hello; runs the
 /// entry; leaves by flush and _exit, so that nothing of its parent's is written or destroyed twice.
-/// The caller's descriptors above the channel are closed.
+/// The caller's descriptors above the channel are closed, but for those of the arguments.
 [[noreturn]] void run_child(const control::Start& start, std::span<const std::byte> arguments,
                             StartDescriptors descriptors);
 
@@ -46,8 +49,8 @@ struct StartDescriptors {
 /// The start that made this process; none in the program itself.
 [[nodiscard]] const control::Start* own_start() noexcept;
 
-/// Splits the descriptors of a packet. `with_channel`: the first one is the channel.
-[[nodiscard]] Result<StartDescriptors> split(std::vector<OwnedFd> descriptors, bool with_channel,
-                                             bool with_environment);
+/// Splits the descriptors that came with `start`. `with_channel`: the first one is the channel.
+[[nodiscard]] Result<StartDescriptors> split(const control::Start& start, std::vector<OwnedFd> descriptors,
+                                             bool with_channel);
 
 }  // namespace troupe::detail

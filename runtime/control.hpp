@@ -19,6 +19,7 @@
 #include <troupe/runtime/supervision.hpp>
 #include <troupe/transport/address.hpp>
 #include <troupe/transport/lane.hpp>
+#include <troupe/transport/socket_channel.hpp>
 #include <type_traits>
 #include <vector>
 
@@ -26,6 +27,9 @@ namespace troupe::control {
 
 inline constexpr int channel_descriptor = 3;               ///< in every process that Troupe starts
 inline constexpr std::size_t start_bytes_max = 64 * 1024;  ///< encoded arguments of a start
+inline constexpr std::size_t start_descriptors_max = 48;   ///< that they name
+static_assert(start_descriptors_max + 6 <= SocketChannel::descriptors_max);  // 6: as of a Start
+inline constexpr std::size_t frame_descriptors_max = 48;                     ///< of one message
 inline constexpr std::size_t name_bytes_max = 63;
 inline constexpr std::size_t text_bytes_max = 200;
 inline constexpr std::size_t notice_words = 8192;  ///< endpoints of one keeper
@@ -75,10 +79,14 @@ enum class Kind : std::uint32_t {
   connected,
   drained,
   broken,
+  acknowledged,
   quarantine,
   // answered with one packet
   attach,
   connect,
+  deposit,
+  withdraw,
+  deposits,
   pull,
   surroundings,
   add_supervisor,
@@ -105,7 +113,8 @@ struct Heading {
 // ---- starting ------------------------------------------------------------------------------------
 
 /// Keeper → zygote or spawned child. Descriptors: channel, folder, 0, 1, 2 (a spawned child: without
-/// channel), then the environment's file if `own_environment`. The encoded arguments follow the record.
+/// channel), then the environment's file if `own_environment`, then those of the arguments. The encoded
+/// arguments follow the record.
 struct Start {
   Kind kind = Kind::start;
   Incarnation incarnation = 0;
@@ -118,6 +127,7 @@ struct Start {
   bool ready_at_entry = true;  ///< a plain function is ready when it begins; an actor says so itself
   Name name{};
   std::uint32_t argument_bytes = 0;
+  std::uint32_t argument_descriptors = 0;
 };
 
 /// Zygote → keeper, with the child's pidfd unless `errnum` is set.
@@ -192,6 +202,30 @@ struct Broken {
   std::uint64_t lane = 0;
 };  ///< its frames break the format: given up
 
+/// Sender → keeper, before it publishes a frame at that offset of its lane: the packet's descriptors belong
+/// to it. Answered with an Id, or `exhausted`.
+struct Deposit {
+  Kind kind = Kind::deposit;
+  std::uint64_t lane = 0;
+  std::uint64_t offset = 0;
+};
+/// Reader → keeper, with the frame at that offset in hand. Answered with an Id, the number of its
+/// descriptors, and with them; as often as it is asked.
+struct Withdraw {
+  Kind kind = Kind::withdraw;
+  std::uint64_t lane = 0;
+  std::uint64_t offset = 0;
+};
+/// Reader → keeper: a frame with descriptors is done. Without it they would wait for the next look.
+struct Acknowledged {
+  Kind kind = Kind::acknowledged;
+  std::uint64_t lane = 0;
+};
+/// Answered with an Id: how many descriptors wait for readers.
+struct Deposits {
+  Kind kind = Kind::deposits;
+};
+
 /// `took`: the change that the last pull gave has arrived and is learnt; otherwise it is offered again.
 struct Pull {
   Kind kind = Kind::pull;
@@ -241,8 +275,8 @@ struct Surroundings {
 struct AddSupervisor {
   Kind kind = Kind::add_supervisor;
 };
-/// The encoded arguments follow the record. Answered with an Id; 0: its surroundings are held no longer, say
-/// them again.
+/// The encoded arguments follow the record; the descriptors that they name come with it. Answered with an Id;
+/// 0: its surroundings are held no longer, say them again.
 struct AddChild {
   Kind kind = Kind::add_child;
   StartMethod method = StartMethod::forkserver;

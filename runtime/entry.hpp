@@ -3,21 +3,28 @@
 // Internal. A function and its arguments as bytes that another process of this program can run.
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <troupe/runtime/control.hpp>
 #include <troupe/runtime/function_id.hpp>
 #include <troupe/transport/codec.hpp>
+#include <troupe/transport/descriptor_store.hpp>
 #include <tuple>
 #include <type_traits>
 #include <vector>
 
 namespace troupe::detail {
 
-/// What a start needs: the function that decodes, and the bytes that it decodes.
+/// What a start needs: the function that decodes, the bytes that it decodes, and the descriptors that they
+/// name.
 struct PackedCall {
   FunctionId entry{};
   std::vector<std::byte> arguments{};
+  std::vector<OwnedFd> descriptors{};
+  /// The arguments themselves, if they hold descriptors: an end of a channel that was moved in stays whole
+  /// until the start has been taken, or is given up with this object.
+  std::shared_ptr<const void> held{};
 };
 
 /// How an argument is kept for the other process: a string literal as a string.
@@ -27,36 +34,44 @@ using Stored =
                        std::string, std::decay_t<T>>;
 
 template <class Tuple>
-Tuple decode_arguments(std::span<const std::byte> bytes) {
-  return decode<Tuple>(bytes).value();
+Tuple decode_arguments(std::span<const std::byte> bytes, DescriptorStore& descriptors) {
+  return decode<Tuple>(bytes, &descriptors).value();
 }
 
-/// `invalid` when the arguments need more than control::start_bytes_max.
+/// The arguments behind `prefix`. `invalid` when they need more than control::start_bytes_max, `exhausted`
+/// when they hold more than control::start_descriptors_max descriptors.
 template <class Tuple>
-Result<std::vector<std::byte>> encode_arguments(const Tuple& arguments) {
-  std::vector<std::byte> bytes(encoded_size(arguments));
-  if (bytes.size() > control::start_bytes_max)
-    return failure(ErrorKind::invalid, "start: its arguments take " + std::to_string(bytes.size()) +
+Result<PackedCall> pack_arguments(FunctionId entry, Tuple arguments, std::span<const std::byte> prefix = {}) {
+  PackedCall call{.entry = entry, .arguments = {prefix.begin(), prefix.end()}};
+  call.arguments.resize(prefix.size() + encoded_size(arguments));
+  if (call.arguments.size() > control::start_bytes_max)
+    return failure(ErrorKind::invalid, "start: its arguments take " + std::to_string(call.arguments.size()) +
                                            " bytes, and a start carries at most " +
                                            std::to_string(control::start_bytes_max) +
-                                           "; try sending them as messages");
-  if (auto encoded = encode(arguments, std::span{bytes}); !encoded) return failure(std::move(encoded));
-  return bytes;
+                                           "; try a Blob, or sending them as messages");
+  DescriptorList descriptors{control::start_descriptors_max};
+  auto encoded = encode(arguments, std::span{call.arguments}.subspan(prefix.size()), &descriptors);
+  if (!encoded) return failure(std::move(encoded));
+  if (descriptors.empty()) return call;
+  call.descriptors = std::move(descriptors).take();
+  call.held = std::make_shared<const Tuple>(std::move(arguments));
+  return call;
 }
 
 template <class F, class... P>
-int run_callable(std::span<const std::byte> bytes) {
-  std::apply(F{}, decode_arguments<std::tuple<P...>>(bytes));
+int run_callable(std::span<const std::byte> bytes, DescriptorStore& descriptors) {
+  std::apply(F{}, decode_arguments<std::tuple<P...>>(bytes, descriptors));
   return 0;
 }
 
 template <class R, class... P>
-int run_pointer(std::span<const std::byte> bytes) {
+int run_pointer(std::span<const std::byte> bytes, DescriptorStore& descriptors) {
   using Function = R (*)(P...);
   FunctionId id{};
   std::memcpy(&id, bytes.data(), sizeof id);
   const auto function = reinterpret_cast<Function>(reinterpret_cast<std::uintptr_t>(resolve(id).value()));
-  std::apply(function, decode_arguments<std::tuple<std::decay_t<P>...>>(bytes.subspan(sizeof id)));
+  std::apply(function,
+             decode_arguments<std::tuple<std::decay_t<P>...>>(bytes.subspan(sizeof id), descriptors));
   return 0;
 }
 
@@ -73,21 +88,15 @@ Result<PackedCall> pack_call(R (*function)(P...), A&&... arguments) {
   if (!entry) return failure(std::move(entry));
   auto id = entry_id(function);
   if (!id) return failure(std::move(id));
-  auto encoded = encode_arguments(std::tuple<std::decay_t<P>...>{std::forward<A>(arguments)...});
-  if (!encoded) return failure(std::move(encoded));
-  std::vector<std::byte> bytes(sizeof *id);
-  std::memcpy(bytes.data(), &*id, sizeof *id);
-  bytes.insert(bytes.end(), encoded->begin(), encoded->end());
-  return PackedCall{*entry, std::move(bytes)};
+  return pack_arguments(*entry, std::tuple<std::decay_t<P>...>{std::forward<A>(arguments)...},
+                        control::bytes_of(*id));
 }
 
 template <class F, class... P, class... A>
 Result<PackedCall> pack_callable(std::type_identity<std::tuple<P...>> /*parameters*/, A&&... arguments) {
   auto entry = entry_id(&run_callable<F, P...>);
   if (!entry) return failure(std::move(entry));
-  auto encoded = encode_arguments(std::tuple<P...>{std::forward<A>(arguments)...});
-  if (!encoded) return failure(std::move(encoded));
-  return PackedCall{*entry, std::move(*encoded)};
+  return pack_arguments(*entry, std::tuple<P...>{std::forward<A>(arguments)...});
 }
 
 template <class R, class C, class... P>

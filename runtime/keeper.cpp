@@ -156,7 +156,10 @@ void Keeper::record(const supervision::Transition& action) {
 
 void Keeper::child_ended(const supervision::RoleEnded& action) {
   board_.role_ended(role_of(action.id), control::Reason{action.reason});
-  if (const auto at = processes_.find(action.id); at != processes_.end()) at->second.surroundings.reset();
+  if (const auto at = processes_.find(action.id); at != processes_.end()) {
+    at->second.surroundings.reset();
+    at->second.argument_descriptors.clear();
+  }
   for (auto& [id, supervisor] : tree_.supervisors)
     if (supervisor.owner == action.id) board_.notify(role_of(supervisor.owner));
 }

@@ -68,6 +68,7 @@ class Keeper {
     control::AddChild request{};
     std::shared_ptr<const Surroundings> surroundings{};  ///< none once it has ended
     std::vector<std::byte> arguments{};
+    std::vector<OwnedFd> argument_descriptors{};  ///< held as long as it may be started (again)
     RoleId role = 0;
     supervision::ChildId parent = 0;
     Incarnation incarnation = 0;
@@ -135,6 +136,7 @@ class Keeper {
   int add_client(SocketChannel channel, RoleId role, supervision::ChildId child, Incarnation incarnation);
   void drop_client(int key);
   void client_speaks(int key);
+  void refuse_unread(Client& client, Error error);
   void lose_client(int key);
   void serve(Client& client, std::span<const std::byte> packet, std::vector<OwnedFd> descriptors);
   void serve_told(Client& client, control::Kind kind, std::span<const std::byte> packet,
@@ -145,10 +147,13 @@ class Keeper {
   void send_answer(Client& client, std::span<const std::byte> packet, std::span<const int> descriptors);
   template <class Record>
   void answer(Client& client, const Result<Record>& result, std::span<const int> descriptors = {});
+
+  // keeper_children.cpp: children as they are asked for
   Result<control::Id> add_surroundings(Client& client, std::span<const std::byte> packet,
                                        std::vector<OwnedFd> descriptors);
   Result<control::Id> add_supervisor(const Client& client);
-  Result<control::Id> add_child(Client& client, std::span<const std::byte> packet);
+  Result<control::Id> add_child(Client& client, std::span<const std::byte> packet,
+                                std::vector<OwnedFd> descriptors);
   Result<control::ChildRecord> describe(supervision::ChildId id, int& pidfd) const;
   Result<control::ChildRecord> list(const control::OfSupervisor& request, int& pidfd) const;
   Result<void> signal_child(const control::OfChild& request);

@@ -125,16 +125,18 @@ void Keeper::start_failed(Process& process, supervision::ChildId id, const Error
 Result<control::Start> Keeper::start_record(const Process& process, supervision::ChildId id) const {
   if (!process.surroundings) return failure(ErrorKind::invalid, "start: without surroundings");
   const control::Surroundings& around = process.surroundings->what;
-  return control::Start{.incarnation = process.incarnation,
-                        .child = id,
-                        .entry = process.request.entry,
-                        .descriptors_soft_max = around.descriptors_soft_max,
-                        .umask = around.umask,
-                        .keeper_pid = static_cast<std::uint32_t>(::getpid()),
-                        .own_environment = around.own_environment,
-                        .ready_at_entry = process.request.ready_at_entry,
-                        .name = process.request.name,
-                        .argument_bytes = process.request.argument_bytes};
+  return control::Start{
+      .incarnation = process.incarnation,
+      .child = id,
+      .entry = process.request.entry,
+      .descriptors_soft_max = around.descriptors_soft_max,
+      .umask = around.umask,
+      .keeper_pid = static_cast<std::uint32_t>(::getpid()),
+      .own_environment = around.own_environment,
+      .ready_at_entry = process.request.ready_at_entry,
+      .name = process.request.name,
+      .argument_bytes = process.request.argument_bytes,
+      .argument_descriptors = static_cast<std::uint32_t>(process.argument_descriptors.size())};
 }
 
 Result<void> Keeper::start_process(Process& process, supervision::ChildId id) {
@@ -151,6 +153,7 @@ Result<void> Keeper::start_process(Process& process, supervision::ChildId id) {
   std::ranges::copy(process.arguments, packet.begin() + sizeof *start);
   std::vector<int> descriptors;
   for (const OwnedFd& fd : process.surroundings->descriptors) descriptors.push_back(fd.get());
+  for (const OwnedFd& fd : process.argument_descriptors) descriptors.push_back(fd.get());
 
   if (process.request.method == StartMethod::forkserver) {
     descriptors.insert(descriptors.begin(), child_end);
@@ -207,6 +210,9 @@ void Keeper::process_known(supervision::ChildId id, int pid, OwnedFd pidfd) {
   process.pid = pid;
   process.pidfd = std::move(pidfd);
   by_pid_[pid] = id;
+  if (process.request.policy.restart == Restart::temporary)
+    process.argument_descriptors
+        .clear();  // it has them, and there will be no other: its peers must see its end
   if (const int owed = std::exchange(process.owed_signal, 0); owed != 0) signal_process(id, owed);
   if (process.said_ready) apply(supervision::Ready{id, process.incarnation});
   const auto early = std::ranges::find(early_exits_, pid, &EarlyExit::pid);

@@ -18,15 +18,6 @@ namespace {
 using namespace std::chrono_literals;
 using control::Kind;
 
-constexpr std::uint64_t mailbox_bytes_default = std::uint64_t{16} << 20U;
-constexpr RoleId made_up_role = RoleId{1} << 63U;
-
-/// Whether somebody may wait for the moment when nobody holds it any more.
-bool is_stream(const OwnedFd& fd) {
-  struct stat status {};
-  return ::fstat(fd.get(), &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
-}
-
 }  // namespace
 
 int Keeper::add_client(SocketChannel channel, RoleId role, supervision::ChildId child,
@@ -62,9 +53,18 @@ void Keeper::client_speaks(int key) {
     if (client.lost && clients_.contains(key)) lose_client(key);
     return;
   }
+  if (packet.error().kind == ErrorKind::exhausted) return refuse_unread(client, packet.error());
   const bool is_dead = known && !process->second.pidfd && !process->second.start_pending;
   if (packet.error().kind == ErrorKind::timed_out && !is_dead) return;
   lose_client(key);
+}
+
+/// Its descriptors are lost, since there was no room for them here; its bytes lie in the buffer.
+void Keeper::refuse_unread(Client& client, Error error) {
+  const auto heading = control::read<control::Heading>(buffer_);
+  client.question = heading ? heading->number : 0;
+  error.text = "keeper: no room for the descriptors of a request; raise the limit of open files (ulimit -Hn)";
+  if (client.question != 0) refuse(client, error);
 }
 
 /// The end of a channel: closed, broken, or its client does not take its answers.
@@ -140,6 +140,7 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
     case Kind::connected:
     case Kind::drained:
     case Kind::broken:
+    case Kind::acknowledged:
     case Kind::quarantine: return serve_told(client, *kind, packet, descriptors);
     case Kind::attach: {
       auto attached = board_.attach(client.role, given);
@@ -155,6 +156,20 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
         const auto connection = board_.connect(client.role, request, given);
         answer(client, connection, given.descriptors);
       });
+    case Kind::deposit:
+      return with(control::Deposit{}, [&](const auto& request) {
+        const auto kept = board_.deposit(client.role, request, std::move(descriptors));
+        if (kept)
+          answer(client, control::Id{});
+        else
+          refuse(client, kept.error());
+      });
+    case Kind::withdraw:
+      return with(control::Withdraw{}, [&](const auto& request) {
+        const control::Id count = board_.withdraw(client.role, request, given);
+        answer(client, count, given.descriptors);
+      });
+    case Kind::deposits: return answer(client, control::Id{board_.deposits()});
     case Kind::pull:
       return with(control::Pull{}, [&](const auto& request) {
         const control::Change change = board_.pull(client.role, request.took, given);
@@ -162,7 +177,7 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
       });
     case Kind::surroundings: return answer(client, add_surroundings(client, packet, std::move(descriptors)));
     case Kind::add_supervisor: return answer(client, add_supervisor(client));
-    case Kind::add_child: return answer(client, add_child(client, packet));
+    case Kind::add_child: return answer(client, add_child(client, packet, std::move(descriptors)));
     case Kind::child:
       return with(control::OfChild{}, [&](const auto& request) {
         const auto record = describe(request.id, fd);
@@ -258,6 +273,9 @@ void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> pa
     if (const auto told = control::read<control::Drained>(packet)) board_.drained(client.role, told->lane);
   } else if (kind == Kind::broken) {
     if (const auto told = control::read<control::Broken>(packet)) board_.broken(client.role, told->lane);
+  } else if (kind == Kind::acknowledged) {
+    if (const auto told = control::read<control::Acknowledged>(packet))
+      board_.acknowledged(client.role, told->lane);
   } else if (kind == Kind::quarantine) {
     if (const auto told = control::read<control::Quarantine>(packet)) keep_aside(client, *told, descriptors);
   }
@@ -267,119 +285,6 @@ RoleId Keeper::role_of(supervision::ChildId child) const {
   if (child == 0) return program_role;
   const auto at = processes_.find(child);
   return at == processes_.end() ? RoleId{0} : at->second.role;
-}
-
-// ---- children ---------------------------------------------------------------------------------------------
-
-Result<control::Id> Keeper::add_surroundings(Client& client, std::span<const std::byte> packet,
-                                             std::vector<OwnedFd> descriptors) {
-  const auto request = control::read<control::Surroundings>(packet);
-  if (!request || descriptors.size() != (request->own_environment ? 5U : 4U))
-    return failure(ErrorKind::malformed, "surroundings: folder, 0, 1, 2 and perhaps an environment");
-  const std::uint64_t id = next_id_++;
-  const bool end_is_awaited = std::ranges::any_of(descriptors, is_stream);
-  client.surroundings =
-      std::make_shared<const Surroundings>(Surroundings{*request, std::move(descriptors), end_is_awaited});
-  std::erase_if(surroundings_, [](const auto& one) { return one.second.expired(); });
-  surroundings_[id] = client.surroundings;
-  return control::Id{id};
-}
-
-Result<control::Id> Keeper::add_supervisor(const Client& client) {
-  const std::uint64_t id = next_id_++;
-  apply(supervision::AddSupervisor{id, client.child, supervision::Lifetime::until_stopped});
-  return control::Id{id};
-}
-
-Result<control::Id> Keeper::add_child(Client& client, std::span<const std::byte> packet) {
-  const auto request = control::read<control::AddChild>(packet);
-  if (!request || packet.size() != sizeof *request + request->argument_bytes ||
-      request->argument_bytes > control::start_bytes_max)
-    return failure(ErrorKind::malformed, "start: a request of the wrong size");
-  const auto held = surroundings_.find(request->surroundings);
-  const auto surroundings = held == surroundings_.end() ? nullptr : held->second.lock();
-  if (!surroundings) return control::Id{};
-  if (!tree_.supervisors.contains(request->supervisor))
-    return failure(ErrorKind::closed, "start: its supervisor has ended");
-  const supervision::ChildId id = next_id_++;
-  const RoleId role = request->role != 0 ? request->role : made_up_role | id;
-  const auto arguments = packet.subspan(sizeof *request);
-  auto added = board_.add({.role = role,
-                           .kept_bytes = request->kept_bytes,
-                           .mailbox_bytes_max = request->mailbox_bytes_max != 0 ? request->mailbox_bytes_max
-                                                                                : mailbox_bytes_default});
-  if (!added) return failure(std::move(added));
-  if (client.surroundings == surroundings && surroundings->end_is_awaited) client.surroundings.reset();
-  Process process{.request = *request,
-                  .surroundings = surroundings,
-                  .arguments = {arguments.begin(), arguments.end()},
-                  .role = role,
-                  .parent = client.child};
-  processes_.emplace(id, std::move(process));
-  apply(supervision::AddChild{
-      {.id = id, .supervisor = request->supervisor, .parent = client.child, .policy = request->policy}});
-  return control::Id{id};
-}
-
-Result<control::ChildRecord> Keeper::describe(supervision::ChildId id, int& pidfd) const {
-  const auto at = processes_.find(id);
-  const auto child = tree_.children.find(id);
-  if (at == processes_.end() || child == tree_.children.end())
-    return failure(ErrorKind::closed, "child: unknown, or removed");
-  control::ChildRecord record{.id = id,
-                              .state = child->second.state,
-                              .incarnation = at->second.incarnation,
-                              .pid = at->second.pid,
-                              .daemon = child->second.policy.daemon,
-                              .name = at->second.request.name,
-                              .reason = control::Reason{child->second.reason}};
-  board_.describe(at->second.role, record);
-  if (at->second.pidfd) pidfd = at->second.pidfd.get();
-  return record;
-}
-
-Result<control::ChildRecord> Keeper::list(const control::OfSupervisor& request, int& pidfd) const {
-  const auto at = tree_.supervisors.find(request.id);
-  if (at == tree_.supervisors.end() || request.index >= at->second.children.size())
-    return control::ChildRecord{};
-  return describe(at->second.children[request.index], pidfd);
-}
-
-Result<void> Keeper::signal_child(const control::OfChild& request) {
-  const auto at = processes_.find(request.id);
-  if (at == processes_.end() || !at->second.pidfd)
-    return failure(ErrorKind::down, "signal: there is no process at the moment");
-  if (::pidfd_send_signal(at->second.pidfd.get(), request.signal, nullptr, 0) == -1)
-    return system_failure("signal a process");
-  return {};
-}
-
-void Keeper::remove_child(supervision::ChildId id) {
-  apply(supervision::RemoveChild{id});
-  if (tree_.children.contains(id)) return;
-  board_.remove(role_of(id));
-  processes_.erase(id);
-}
-
-void Keeper::remove_supervisor(supervision::SupervisorId id) {
-  const auto at = tree_.supervisors.find(id);
-  if (at == tree_.supervisors.end()) return;
-  const auto children = at->second.children;
-  apply(supervision::RemoveSupervisor{id});
-  if (tree_.supervisors.contains(id)) return;
-  for (const auto child : children) {
-    board_.remove(role_of(child));
-    processes_.erase(child);
-  }
-}
-
-void Keeper::keep_aside(const Client& client, const control::Quarantine& what,
-                        std::vector<OwnedFd>& descriptors) {
-  const auto at = processes_.find(client.child);
-  if (at == processes_.end()) return;
-  const control::AddChild& child = at->second.request;
-  chronicle_.set_aside(child.supervisor, {.role = child.name, .what = what},
-                       descriptors.empty() ? OwnedFd{} : std::move(descriptors.front()));
 }
 
 }  // namespace troupe::detail

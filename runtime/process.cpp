@@ -100,16 +100,15 @@ Result<void> Process::start() {
   if (!supervisor) return failure(std::move(supervisor));
   auto method = usable_method(**link, state.options.method);
   if (!method) return failure(std::move(method));
-  control::AddChild request{.method = *method,
-                            .supervisor = *supervisor,
-                            .entry = state.call.entry,
-                            .name = std::string_view{state.options.name}};
+  control::AddChild request{
+      .method = *method, .supervisor = *supervisor, .name = std::string_view{state.options.name}};
   request.policy.restart = Restart::temporary;
   request.policy.daemon = true;  // it keeps no node alive: this object joins it
   request.policy.ready_within = state.options.ready_within;
   request.policy.stop_within = state.options.stop_within;
-  auto child = detail::start_child(**link, request, state.call.arguments);
+  auto child = detail::start_child(**link, request, state.call);
   if (!child) return failure(std::move(child));
+  state.call = {};  // it has its arguments: what they held is no longer this process's
   state.child = child->record.id;
   state.generation = KeeperLink::current_generation();
   state.pid = child->record.pid;

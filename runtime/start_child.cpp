@@ -27,14 +27,15 @@ bool never_ran(const control::ChildRecord& record) {
 
 /// The keeper may have let the surroundings go between two starts; other threads' children may end between
 /// two tries.
-Result<supervision::ChildId> add_child(KeeperLink& link, control::AddChild& request,
-                                       std::span<const std::byte> arguments) {
+Result<supervision::ChildId> add_child(KeeperLink& link, control::AddChild& request, const PackedCall& call) {
   constexpr int tries_max = 100;
+  std::vector<int> descriptors;
+  for (const OwnedFd& fd : call.descriptors) descriptors.push_back(fd.get());
   for (int tries = 0; tries < tries_max; ++tries) {
     auto surroundings = link.surroundings();
     if (!surroundings) return failure(std::move(surroundings));
     request.surroundings = *surroundings;
-    auto added = link.ask<control::Id>(request, arguments);
+    auto added = link.ask<control::Id>(request, call.arguments, descriptors);
     if (!added) return failure(std::move(added));
     if (added->record.id != 0) return added->record.id;
     link.forget_surroundings(*surroundings);
@@ -45,9 +46,10 @@ Result<supervision::ChildId> add_child(KeeperLink& link, control::AddChild& requ
 }  // namespace
 
 Result<KeeperLink::Answered<control::ChildRecord>> start_child(KeeperLink& link, control::AddChild request,
-                                                               std::span<const std::byte> arguments) {
-  request.argument_bytes = static_cast<std::uint32_t>(arguments.size());
-  auto added = add_child(link, request, arguments);
+                                                               const PackedCall& call) {
+  request.entry = call.entry;
+  request.argument_bytes = static_cast<std::uint32_t>(call.arguments.size());
+  auto added = add_child(link, request, call);
   if (!added) return failure(std::move(added));
   const control::OfChild of{.id = *added};
 

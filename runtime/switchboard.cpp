@@ -141,6 +141,7 @@ void Switchboard::process_ended(RoleId id) {
   role->alive = false;
   const auto out = role->out;
   for (const auto lane : out) retire(*find_lane(lane));
+  collect_all_of(*role);
 }
 
 /// A lane that gets no more frames: dropped at once if nobody can have anything of it, else its reader drains
@@ -154,6 +155,7 @@ void Switchboard::retire(Lane& lane) {
       reader != nullptr && reader->alive && (lane.reader_has_it || reader->offered.lane.id == lane.id);
   if (reader == nullptr || reader->ended || !lane.connected || (!seen && is_drained(lane, *reader)))
     return free_lane(lane.id);
+  collect(lane);
   notify(*reader);
 }
 
@@ -164,8 +166,9 @@ void Switchboard::role_ended(RoleId id, const control::Reason& reason) {
   role->reason = reason;
   const auto in = role->in;
   for (const auto id_in : in) {
-    const Lane& lane = *find_lane(id_in);
+    Lane& lane = *find_lane(id_in);
     Role* const sender = find(lane.from);
+    collect(lane);
     if (lane.final || sender == nullptr)
       free_lane(id_in);  // nobody will drain it
     else
@@ -326,7 +329,9 @@ void Switchboard::drained(RoleId reader, std::uint64_t id) {
 
 void Switchboard::broken(RoleId reader, std::uint64_t id) {
   Lane* const lane = find_lane(id);
-  if (lane != nullptr && lane->to == reader) lane->broken = true;
+  if (lane == nullptr || lane->to != reader) return;
+  lane->broken = true;
+  collect(*lane);
 }
 
 void Switchboard::free_lane(std::uint64_t id) {

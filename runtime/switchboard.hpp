@@ -62,6 +62,15 @@ class Switchboard {
   void drained(RoleId reader, std::uint64_t lane);
   /// The reader has given it up; what lies in it is no mail any more.
   void broken(RoleId reader, std::uint64_t lane);
+  /// Keeps descriptors for the reader of the frame that its sender is about to publish. `exhausted` beyond a
+  /// bound for each sender and one for all.
+  [[nodiscard]] Result<void> deposit(RoleId from, const control::Deposit& request,
+                                     std::vector<OwnedFd> descriptors);
+  [[nodiscard]] control::Id withdraw(RoleId reader, const control::Withdraw& request, Given& given) const;
+  /// The reader has acknowledged a frame to which descriptors belong.
+  void acknowledged(RoleId reader, std::uint64_t lane);
+  /// How many wait for readers.
+  [[nodiscard]] std::size_t deposits() const;
   /// The next thing that this role's process does not know yet. `took`: it has learnt the last one; else that
   /// is offered again.
   [[nodiscard]] control::Change pull(RoleId role, bool took, Given& given);
@@ -77,6 +86,10 @@ class Switchboard {
   void describe(RoleId role, control::ChildRecord& record) const;
 
  private:
+  struct Deposit {
+    std::uint64_t offset = 0;  ///< of the frame that names them
+    std::vector<OwnedFd> descriptors{};
+  };
   struct Lane {
     std::uint64_t id = 0;
     RoleId from = 0;
@@ -92,6 +105,7 @@ class Switchboard {
     bool reader_has_it = false;  ///< the present incarnation of the reader was told
     bool final_told = false;
     Incarnation reader_told = 0;  ///< the incarnation whose reader file the sender has; 0: none
+    std::vector<Deposit> deposits{};
   };
   struct Role {
     RoleSpec spec{};
@@ -128,6 +142,11 @@ class Switchboard {
   void free_lane(std::uint64_t lane);
   void erase_if_unused(RoleId role);
   void notify(Role& role);
+
+  // switchboard_deposits.cpp
+  [[nodiscard]] static std::size_t deposits(const Lane& lane);
+  void collect(Lane& lane);
+  void collect_all_of(const Role& role);
 
   // switchboard_news.cpp, as all that is told of it: pull(), and how a role is judged from outside
   void publish_reader_file(Role& role);

@@ -46,7 +46,7 @@ void serve(const SocketChannel& keeper, const ThreadWords& words, std::span<cons
            std::vector<OwnedFd> fds) {
   const auto start = control::read<control::Start>(packet);
   if (!start) return;
-  auto descriptors = split(std::move(fds), true, start->own_environment);
+  auto descriptors = split(*start, std::move(fds), true);
   if (!descriptors || packet.size() != sizeof(control::Start) + start->argument_bytes) {
     const control::Started refused{
         .incarnation = start->incarnation, .child = start->child, .errnum = EPROTO};

@@ -13,7 +13,7 @@
 namespace troupe::detail {
 
 /// Few enough that a receiver can tell whether it has room for them.
-inline constexpr std::size_t passed_descriptors_max = 16;
+inline constexpr std::size_t passed_descriptors_max = 64;
 
 struct alignas(cmsghdr) PassingSpace {
   std::array<std::byte, CMSG_SPACE(passed_descriptors_max * sizeof(int))> bytes{};

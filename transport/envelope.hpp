@@ -16,11 +16,14 @@ enum class Kind : std::uint8_t {
 inline constexpr unsigned kind_shift = 56;
 inline constexpr std::uint64_t number_mask = (std::uint64_t{1} << kind_shift) - 1;
 
+/// In a sequence: descriptors belong to the frame, and wait for its reader.
+inline constexpr std::uint64_t with_descriptors = std::uint64_t{1} << 63U;
+
 [[nodiscard]] constexpr std::uint64_t sequence(Kind kind, std::uint64_t number) noexcept {
   return static_cast<std::uint64_t>(kind) << kind_shift | (number & number_mask);
 }
 [[nodiscard]] constexpr Kind kind_of(std::uint64_t sequence) noexcept {
-  return static_cast<Kind>(sequence >> kind_shift);
+  return static_cast<Kind>((sequence & ~with_descriptors) >> kind_shift);
 }
 [[nodiscard]] constexpr std::uint64_t number_of(std::uint64_t sequence) noexcept {
   return sequence & number_mask;

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// Descriptors on their way: a lane carries bytes only, so what a frame speaks of waits here for the frame's
+// reader.
+#include <algorithm>
+#include <troupe/runtime/switchboard.hpp>
+
+namespace troupe {
+namespace {
+
+constexpr std::size_t deposits_per_sender_max = 256;
+constexpr std::size_t deposits_max = 4096;
+
+}  // namespace
+
+std::size_t Switchboard::deposits(const Lane& lane) {
+  std::size_t count = 0;
+  for (const Deposit& one : lane.deposits) count += one.descriptors.size();
+  return count;
+}
+
+std::size_t Switchboard::deposits() const {
+  std::size_t count = 0;
+  for (const auto& [id, lane] : lanes_) count += deposits(lane);
+  return count;
+}
+
+/// A deposit lives as long as the frame that names it. It goes when the frame was acknowledged, and when the
+/// frame can never come: its sender is dead, or has moved on to another lane.
+void Switchboard::collect(Lane& lane) {
+  if (lane.deposits.empty()) return;
+  const Role* const reader = find(lane.to);
+  if (reader == nullptr || reader->ended || lane.broken) return lane.deposits.clear();
+  const std::uint64_t head = reader->view->slot(lane.spec.slot).head.load(std::memory_order_acquire);
+  const std::uint64_t end = lane.final ? published(lane) : ~std::uint64_t{0};
+  std::erase_if(lane.deposits, [&](const Deposit& one) { return one.offset < head || one.offset >= end; });
+}
+
+void Switchboard::collect_all_of(const Role& role) {
+  for (const auto* const lanes : {&role.out, &role.in})
+    for (const auto lane : *lanes) collect(*find_lane(lane));
+}
+
+Result<void> Switchboard::deposit(RoleId from, const control::Deposit& request,
+                                  std::vector<OwnedFd> descriptors) {
+  const Role* const sender = find(from);
+  Lane* const lane = find_lane(request.lane);
+  if (sender == nullptr || lane == nullptr || lane->from != from || lane->final ||
+      request.offset < published(*lane))
+    return failure(ErrorKind::invalid, "deposit: not before the next frame of an own lane");
+  collect_all_of(*sender);
+  // A second one for the same place means that the frame of the first was never published.
+  std::erase_if(lane->deposits, [&](const Deposit& one) { return one.offset >= request.offset; });
+  std::size_t own = descriptors.size();
+  for (const auto id : sender->out) own += deposits(*find_lane(id));
+  if (own > deposits_per_sender_max)
+    return failure(ErrorKind::exhausted,
+                   "send: " + std::to_string(deposits_per_sender_max) +
+                       " descriptors of this sender have not been read yet; try again when "
+                       "its receivers have got on");
+  if (deposits() + descriptors.size() > deposits_max)
+    return failure(ErrorKind::exhausted, "send: the keeper holds " + std::to_string(deposits_max) +
+                                             " descriptors that have not been read yet; try again later");
+  lane->deposits.push_back({request.offset, std::move(descriptors)});
+  return {};
+}
+
+control::Id Switchboard::withdraw(RoleId reader, const control::Withdraw& request, Given& given) const {
+  const auto lane = lanes_.find(request.lane);
+  if (lane == lanes_.end() || lane->second.to != reader) return {};
+  const auto at = std::ranges::find(lane->second.deposits, request.offset, &Deposit::offset);
+  if (at == lane->second.deposits.end()) return {};
+  for (const OwnedFd& fd : at->descriptors) given.descriptors.push_back(fd.get());
+  return {given.descriptors.size()};
+}
+
+void Switchboard::acknowledged(RoleId reader, std::uint64_t id) {
+  Lane* const lane = find_lane(id);
+  if (lane != nullptr && lane->to == reader) collect(*lane);
+}
+
+}  // namespace troupe
