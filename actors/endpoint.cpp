@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <troupe/actors/outbox.hpp>
+#include <troupe/actors/shown_activity.hpp>
 #include <troupe/runtime/log.hpp>
 #include <troupe/transport/doorbell.hpp>
 
@@ -33,22 +34,6 @@ Result<void> check_size(std::size_t bytes) {
   return failure(ErrorKind::invalid, "send: a message of " + std::to_string(bytes) + " bytes; at most " +
                                          std::to_string(bytes_max) + " may travel at once");
 }
-
-/// Shows an activity to whoever judges this process from outside, and the one before it again at the end.
-class ShownActivity {
- public:
-  ShownActivity(lane::Progress& progress, lane::Activity activity) noexcept
-      : progress_{progress},
-        before_{progress.activity.exchange(static_cast<std::uint32_t>(activity), std::memory_order_relaxed)} {
-  }
-  ShownActivity(const ShownActivity&) = delete;
-  ShownActivity& operator=(const ShownActivity&) = delete;
-  ~ShownActivity() { progress_.activity.store(before_, std::memory_order_relaxed); }
-
- private:
-  lane::Progress& progress_;
-  std::uint32_t before_;
-};
 
 }  // namespace
 
@@ -121,8 +106,8 @@ Result<void> Endpoint::learn(control::Change change, std::vector<OwnedFd> descri
 }
 
 void Endpoint::discard_late_replies() {
-  std::optional<ReplyBytes> nobody_waits;
-  in_.take_replies(0, nobody_waits);
+  const std::lock_guard lock{using_};
+  in_.take_replies(open_);
 }
 
 void Endpoint::set_aside(control::Quarantine what, std::span<const std::byte> payload) {
@@ -157,10 +142,10 @@ void Endpoint::sleep_for_room(TimePoint deadline) {
 void Endpoint::sleep(TimePoint deadline) {
   const auto something = [&] { return has_news() || in_.has_mail(); };
   if (spin_.until(something)) return;
-  file_.announce_sleep();
+  enter_sleep();
   if (!something()) [[maybe_unused]]
     const auto woken = wait_bell(deadline);
-  file_.end_sleep();
+  leave_sleep();
 }
 
 // ---- sending ----------------------------------------------------------------------------------------------
@@ -218,9 +203,9 @@ Result<std::span<std::byte>> Endpoint::room_after_readers(const Address& to, std
   return room_for(to, std::max<std::size_t>(bytes, 1), deadline);
 }
 
-Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& info,
-                                            std::span<const std::byte> prefix, const Payload& payload,
-                                            Duration within) {
+Result<Endpoint::Posted> Endpoint::post_locked(const Address& to, const FrameInfo& info,
+                                               std::span<const std::byte> prefix, const Payload& payload,
+                                               Duration within) {
   if (to.to == 0) return failure(ErrorKind::closed, "send: an empty Ref names nobody");
   catch_up();
   auto lane = out_.open(to, prefix.size());
@@ -251,12 +236,12 @@ Result<std::uint64_t> Endpoint::post_locked(const Address& to, const FrameInfo& 
           if (!kept) return failure(std::move(kept));
           published.sequence |= envelope::with_descriptors;
         }
-        const std::uint64_t offset = writer.publish(published, prefix.size() + *encoded);
+        const Posted posted{writer.publish(published, prefix.size() + *encoded), out_.last().ends};
         // The mirror image of a reader's sleep: publish, then look. A new incarnation that scanned before
         // this frame was published has moved our notice word before it scanned; learning of it rings its
         // bell.
         catch_up();
-        return offset;
+        return posted;
       }
       if (encoded.error().kind != ErrorKind::full || knows_size) return failure(std::move(encoded));
     }
@@ -293,7 +278,9 @@ Result<std::uint64_t> Endpoint::post(const Address& to, const FrameInfo& info,
   if (auto allowed = check_thread(); !allowed) return failure(std::move(allowed));
   const std::lock_guard lock{using_};
   if (outbox_ != nullptr && to.to != 0) return write_letter(to, info, prefix, payload);
-  return post_locked(to, info, prefix, payload, within);
+  auto posted = post_locked(to, info, prefix, payload, within);
+  if (!posted) return failure(std::move(posted));
+  return posted->offset;
 }
 
 Endpoint::Delivery Endpoint::try_deliver(const Address& to, const FrameInfo& info,
@@ -325,49 +312,6 @@ Endpoint::Delivery Endpoint::try_deliver(const Address& to, const FrameInfo& inf
   writer->publish(info, bytes.size());
   catch_up();
   return Delivery::delivered;
-}
-
-// ---- asking -----------------------------------------------------------------------------------------------
-
-Error Endpoint::down(const LanesOut::Lane& lane, std::uint64_t offset) {
-  const bool in_hand =
-      lane.last_attempt >> lane::attempts_bits == offset && (lane.last_attempt & lane::attempts_mask) != 0;
-  const bool begun = lane.last_head > offset || in_hand;
-  return {ErrorKind::down, 0,
-          "ask: the receiver has ended (" + to_string(lane.reason) + "); its handler had " +
-              (begun ? "begun" : "not begun")};
-}
-
-Result<ReplyBytes> Endpoint::ask(RoleId to, std::uint64_t type, const Payload& payload, TimePoint deadline) {
-  if (auto allowed = check_thread(); !allowed) return failure(std::move(allowed));
-  const ShownActivity waiting{file_.page().progress, lane::Activity::parked};
-  if (outbox_ != nullptr)
-    if (auto delivered = outbox_->deliver_to(to, deadline); !delivered) return failure(std::move(delivered));
-  const std::lock_guard lock{using_};
-  std::optional<ReplyBytes> found;
-  const std::uint64_t token = next_token_++ | std::uint64_t{link_->attached().incarnation} << 40U;
-  in_.take_replies(token, found);  // late ones make room for this one's
-  const envelope::Question question{deadline.time_since_epoch().count(), token};
-  auto offset = post_locked({to, LaneClass::mail}, {type, envelope::sequence(envelope::Kind::question, 0)},
-                            control::bytes_of(question), payload, deadline - Clock::now());
-  if (!offset) {
-    if (offset.error().kind == ErrorKind::closed) offset.error().kind = ErrorKind::down;
-    return failure(std::move(offset));
-  }
-  const LanesOut::Lane& lane = out_.at({to, LaneClass::mail});
-  for (;;) {
-    catch_up();
-    in_.take_replies(token, found);
-    if (found) return std::move(*found);
-    if (lane.ended) return tl::unexpected<Error>{down(lane, *offset)};
-    if (Clock::now() >= deadline) return failure(ErrorKind::timed_out, "ask: no reply within its deadline");
-    if (spin_.until([&] { return in_.has_reply() || has_news(); })) continue;
-    file_.announce_sleep();
-    auto woken = KeeperLink::Woken::rung;
-    if (!in_.has_reply() && !has_news()) woken = wait_bell(deadline);
-    file_.end_sleep();
-    if (woken == KeeperLink::Woken::keeper_gone) return tl::unexpected<Error>{keeper_is_gone()};
-  }
 }
 
 }  // namespace troupe::detail

@@ -35,6 +35,14 @@ struct Payload {
 
 class Outbox;
 
+/// A question that was posted and has no end yet.
+struct OpenQuestion {
+  RoleId to = 0;
+  std::uint64_t token = 0;
+  std::uint64_t offset = 0;  ///< of its frame
+  std::uint64_t ends = 0;    ///< of its receiver's, when it was posted
+};
+
 /// One process's lanes, in and out, and its waits.
 ///
 /// One per process. Sending and asking: any thread, they take turns. Taking: the actor loop's thread only.
@@ -54,6 +62,19 @@ class Endpoint {
   /// `timed_out`, and `down` when the role has ended; the text says whether its handler had begun.
   [[nodiscard]] Result<ReplyBytes> ask(RoleId to, std::uint64_t type, const Payload& payload,
                                        TimePoint deadline);
+
+  /// Posts a question now or not at all (`full`), and does not wait for its reply: reply_to() says when it is
+  /// there. Not in an actor that keeps state, whose questions wait for its outbox. Errors as post's.
+  [[nodiscard]] Result<OpenQuestion> open_question(RoleId to, std::uint64_t type, const Payload& payload,
+                                                   TimePoint deadline);
+  /// How an open question ended: its reply, or `down`; none yet. It is closed once it has ended.
+  [[nodiscard]] std::optional<Result<ReplyBytes>> reply_to(const OpenQuestion& question);
+  /// Its reply will meet nobody.
+  void close_question(const OpenQuestion& question);
+  /// For a loop that sleeps on the bell beside other things: true if an open question may have ended, and
+  /// then it is not to sleep. Else end_sleep() follows the sleep.
+  [[nodiscard]] bool begin_sleep();
+  void end_sleep();
 
   /// From now on mail and replies go there instead of to the lanes: the outbox of an actor that keeps state.
   void use(Outbox& outbox) noexcept { outbox_ = &outbox; }
@@ -103,12 +124,21 @@ class Endpoint {
   [[nodiscard]] Result<void> check_thread() const;
   [[nodiscard]] KeeperLink::Woken wait_bell(TimePoint deadline);
   Result<std::span<std::byte>> room_for(const Address& to, std::size_t bytes, TimePoint deadline);
-  Result<std::uint64_t> post_locked(const Address& to, const FrameInfo& info,
-                                    std::span<const std::byte> prefix, const Payload& payload,
-                                    Duration within);
+  /// Where a frame lies, and how often its receiver had ended by then.
+  struct Posted {
+    std::uint64_t offset = 0;
+    std::uint64_t ends = 0;
+  };
+  Result<Posted> post_locked(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix,
+                             const Payload& payload, Duration within);
   Result<std::uint64_t> write_letter(const Address& to, const FrameInfo& info,
                                      std::span<const std::byte> prefix, const Payload& payload);
   Result<void> wait_for_room(LanesOut::Lane& lane, std::size_t bytes, TimePoint deadline);
+  Result<OpenQuestion> open_locked(RoleId to, std::uint64_t type, const Payload& payload, TimePoint deadline,
+                                   Duration within);
+  std::optional<Result<ReplyBytes>> reply_locked(const OpenQuestion& question);
+  void enter_sleep() noexcept;
+  void leave_sleep() noexcept;
   [[nodiscard]] static Error down(const LanesOut::Lane& lane, std::uint64_t offset);
 
   KeeperLink* link_;
@@ -125,6 +155,8 @@ class Endpoint {
   Duration patience_ = std::chrono::seconds{5};
   Outbox* outbox_ = nullptr;
   std::uint64_t next_token_ = 1;
+  OpenReplies open_{};
+  int sleepers_ = 0;  ///< threads
   Spin spin_;
 };
 

@@ -9,6 +9,19 @@ namespace troupe::detail {
 
 using control::LaneClass;
 
+void OpenReplies::close(std::uint64_t token) noexcept {
+  std::erase_if(all_, [&](const One& one) { return one.token == token; });
+}
+
+std::optional<ReplyBytes>* OpenReplies::find(std::uint64_t token) noexcept {
+  const auto at = std::ranges::find(all_, token, &One::token);
+  return at == all_.end() ? nullptr : &at->reply;
+}
+
+bool OpenReplies::any_replied() const noexcept {
+  return std::ranges::any_of(all_, [](const One& one) { return one.reply.has_value(); });
+}
+
 Result<void> LanesIn::add(const control::Change& change, std::vector<OwnedFd> descriptors) {
   if (descriptors.size() != 2 || change.lane.slot >= link_.attached().slots)
     return failure(ErrorKind::exhausted, "a lane's file has not arrived");
@@ -115,7 +128,7 @@ ReplyBytes LanesIn::reply_in(const Lane& lane, const Frame& frame, std::uint32_t
   return {outcome, {value.begin(), value.end()}, std::move(*descriptors)};
 }
 
-void LanesIn::take_replies(std::uint64_t token, std::optional<ReplyBytes>& found) {
+void LanesIn::take_replies(OpenReplies& open) {
   for (auto& [key, chain] : chains_) {
     if (key.second != LaneClass::reply) continue;
     for (drop_drained(chain); !chain.empty() && chain.front()->pending(); drop_drained(chain)) {
@@ -127,8 +140,9 @@ void LanesIn::take_replies(std::uint64_t token, std::optional<ReplyBytes>& found
         break;
       }
       const auto reply = control::read<envelope::Reply>(frame->payload);
-      if (reply && reply->token == token && envelope::kind_of(frame->info.sequence) == envelope::Kind::reply)
-        found = reply_in(*chain.front(), *frame, reply->outcome);
+      if (reply && envelope::kind_of(frame->info.sequence) == envelope::Kind::reply)
+        if (auto* const asked = open.find(reply->token))
+          *asked = reply_in(*chain.front(), *frame, reply->outcome);
       acknowledge(*chain.front(), *frame);
     }
     if (!chain.empty() && !chain.front()->broken) chain.front()->reader->settle();

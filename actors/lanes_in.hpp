@@ -17,6 +17,23 @@ struct ReplyBytes {
   std::vector<OwnedFd> descriptors{};
 };
 
+/// The questions of this process that have no end yet, each with its reply once that is there. Few at a time.
+class OpenReplies {
+ public:
+  void open(std::uint64_t token) { all_.push_back({token, std::nullopt}); }
+  void close(std::uint64_t token) noexcept;
+  /// None if that question is not open.
+  [[nodiscard]] std::optional<ReplyBytes>* find(std::uint64_t token) noexcept;
+  [[nodiscard]] bool any_replied() const noexcept;
+
+ private:
+  struct One {
+    std::uint64_t token = 0;
+    std::optional<ReplyBytes> reply{};
+  };
+  std::vector<One> all_{};
+};
+
 /// What others send to this process.
 ///
 /// Invariant: frames are taken in order per sender and class, oldest epoch first, and a lane is given back
@@ -55,8 +72,8 @@ class LanesIn {
 
   /// The next lane with mail, in turn; none if all are empty. Valid until the next call.
   [[nodiscard]] Lane* next_mail();
-  /// Takes every reply there is. The one to `token` is found; late ones meet nobody.
-  void take_replies(std::uint64_t token, std::optional<ReplyBytes>& found);
+  /// Takes every reply there is. Those to open questions are kept there; late ones meet nobody.
+  void take_replies(OpenReplies& open);
 
   /// Whether next_mail() has something to do. Called in spins: no system call.
   [[nodiscard]] bool has_mail() const noexcept;

@@ -80,6 +80,7 @@ Result<void> LanesOut::set_reader(const control::Change& change, std::vector<Own
 void LanesOut::set_ended(const control::Change& change) {
   Lane& lane = lanes_[{change.peer, change.lane_class}];
   lane.ended = true;
+  ++lane.ends;
   lane.reason = change.reason.value();
   if (lane.writer) {
     lane.last_head = lane.writer->head();

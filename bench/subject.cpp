@@ -10,7 +10,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto patience = 10s;
-constexpr int any_core = -1;
 
 template <std::size_t size>
 struct Block {
@@ -42,9 +41,7 @@ struct Sink {
   using accepts = messages<M, Echo<M>, Done, MoveTo>;
   int core = any_core;
 
-  void start(Self& /*self*/) const {
-    if (core != any_core) run_on(core);
-  }
+  void start(Self& /*self*/) const { run_on(core); }
   void on(const M& /*message*/) {}
   M on(const Echo<M>& question) { return question.message; }
   bool on(const Done& /*question*/) { return true; }

@@ -80,7 +80,8 @@ bool ChannelEnd::end_sending() noexcept {
 void ChannelEnd::look() {
   if (hung_up_ || babbles_) return;
   pollfd one{life_.get(), POLLIN, 0};
-  if (retried([&] { return ::poll(&one, 1, 0); }) != 1) return;
+  // Where the kernel cannot poll, the words may still be there to be read.
+  if (retried([&] { return ::poll(&one, 1, 0); }) == 0) return;
   // Before the words: an end that hangs up has said its last.
   hung_up_ = (one.revents & (POLLHUP | POLLERR)) != 0;
   std::array<channel::LifeWord, words_max + 1> words{};

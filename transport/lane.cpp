@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <string>
 #include <troupe/transport/doorbell.hpp>
 
 namespace troupe {
@@ -13,15 +14,6 @@ using std::memory_order_acquire;
 using std::memory_order_relaxed;
 using std::memory_order_release;
 using std::memory_order_seq_cst;
-
-/// Finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), folded to 32 bits.
-std::uint32_t check_of(const lane::FrameHeader& header, std::uint64_t lane_id) noexcept {
-  std::uint64_t x = header.offset ^ std::rotl(header.type, 17) ^ std::rotl(header.sequence, 31) ^
-                    std::rotl(lane_id, 47) ^ header.length;
-  x = (x ^ (x >> 30U)) * 0xBF58476D1CE4E5B9U;
-  x = (x ^ (x >> 27U)) * 0x94D049BB133111EBU;
-  return static_cast<std::uint32_t>(x ^ (x >> 32U));
-}
 
 Result<void> check_spec(const LaneSpec& spec) {
   const bool sound = std::has_single_bit(spec.capacity) && spec.capacity >= lane::capacity_min &&
@@ -63,6 +55,10 @@ lane::ReaderSlot& ReaderFile::slot(std::size_t index) const noexcept {
 
 void ReaderFile::announce_sleep() noexcept {
   page_->asleep.store(page_->asleep.load(memory_order_relaxed) + 1, memory_order_seq_cst);
+}
+
+void ReaderFile::renew_sleep() noexcept {
+  page_->asleep.store(page_->asleep.load(memory_order_relaxed) + 2, memory_order_seq_cst);
 }
 
 void ReaderFile::end_sleep() noexcept {
@@ -143,17 +139,10 @@ Result<LaneWriter> LaneWriter::create(int file, const LaneSpec& spec) {
 
 void LaneWriter::attach_reader(std::shared_ptr<const ReaderView> reader, int bell) noexcept {
   reader_ = std::move(reader);
+  asleep_ = reader_ ? &reader_->page().asleep : nullptr;
   bell_ = bell;
   rung_ = 0;
   if (!drained()) ring(bell_);
-}
-
-std::size_t LaneWriter::payload_bytes_max() const noexcept {
-  return spec_.capacity / lane::frame_share - sizeof(lane::FrameHeader);
-}
-
-std::byte* LaneWriter::at(std::uint64_t offset) const noexcept {
-  return map_.data() + lane::page_bytes + (offset & (spec_.capacity - 1));
 }
 
 std::uint64_t LaneWriter::head() const noexcept {
@@ -164,39 +153,14 @@ std::uint64_t LaneWriter::attempt() const noexcept {
   return reader_ ? reader_->slot(spec_.slot).attempt.load(memory_order_acquire) : 0;
 }
 
-Result<std::span<std::byte>> LaneWriter::reserve(std::size_t bytes) noexcept {
-  if (bytes > payload_bytes_max()) return std::span<std::byte>{};
-  const std::uint64_t wanted = lane::frame_bytes(bytes);
-  if (spec_.capacity - (tail_ - known_head_) < wanted) {
-    const std::uint64_t head = this->head();
-    // A new incarnation may show an older head for a moment (less room, never wrong data), never one beyond
-    // the tail.
-    if (head > tail_ || tail_ - head > spec_.capacity)
-      return failure(ErrorKind::malformed, "lane: its reader shows an impossible head");
-    known_head_ = std::max(known_head_, head);
-    if (spec_.capacity - (tail_ - known_head_) < wanted) return std::span<std::byte>{};
-  }
-  const std::size_t room = spec_.capacity - (tail_ - known_head_) - sizeof(lane::FrameHeader);
-  return std::span{at(tail_) + sizeof(lane::FrameHeader), std::min(room, payload_bytes_max())};
-}
-
-std::uint64_t LaneWriter::publish(const FrameInfo& info, std::size_t bytes) noexcept {
-  const std::uint64_t offset = tail_;
-  lane::FrameHeader header{static_cast<std::uint32_t>(bytes), 0, offset, info.type, info.sequence};
-  header.check = check_of(header, spec_.id);
-  std::memcpy(at(offset), &header, sizeof header);
-  tail_ = offset + lane::frame_bytes(bytes);
-  page_->tail.store(tail_, memory_order_seq_cst);
-  wake_reader();
-  return offset;
-}
-
-void LaneWriter::wake_reader() noexcept {
-  if (!reader_) return;
-  const std::uint32_t asleep = reader_->page().asleep.load(memory_order_seq_cst);
-  if (asleep % 2 == 0 || asleep == rung_) return;  // one ring per sleep: the reader may take long to run
-  rung_ = asleep;
-  ring(bell_);
+Result<std::uint64_t> LaneWriter::look_for_room() noexcept {
+  const std::uint64_t head = this->head();
+  // A new incarnation may show an older head for a moment (less room, never wrong data), never one beyond
+  // the tail.
+  if (head > tail_ || tail_ - head > spec_.capacity)
+    return failure(ErrorKind::malformed, "lane: its reader shows an impossible head");
+  known_head_ = std::max(known_head_, head);
+  return room();
 }
 
 void LaneWriter::announce_wait() noexcept {
@@ -219,6 +183,7 @@ LaneReader::LaneReader(MemoryMap map, const LaneSpec& spec, lane::ReaderSlot& sl
       slot_{&slot},
       credit_bell_{credit_bell},
       head_{slot.head.load(memory_order_relaxed)},
+      known_tail_{head_},
       settled_{head_} {}
 
 Result<LaneReader> LaneReader::create(int file, const LaneSpec& spec, lane::ReaderSlot& slot,
@@ -238,47 +203,12 @@ Result<LaneReader> LaneReader::create(int file, const LaneSpec& spec, lane::Read
   return reader;
 }
 
-bool LaneReader::pending() const noexcept { return page_->tail.load(memory_order_seq_cst) != head_; }
-
-Result<Frame> LaneReader::peek(std::vector<std::byte>& buffer) const {
-  const auto broken = [](const char* rule) {
-    return failure(ErrorKind::malformed, std::string{"lane: "} + rule);
-  };
-  const std::uint64_t available = page_->tail.load(memory_order_acquire) - head_;
-  if (available > spec_.capacity) return broken("its tail lies outside the ring");
-  if (available < sizeof(lane::FrameHeader)) return broken("a frame without a whole header");
-  const std::byte* const at = map_.data() + lane::page_bytes + (head_ & (spec_.capacity - 1));
-  lane::FrameHeader header{};
-  std::memcpy(&header, at, sizeof header);
-  asm volatile(
-      "" ::
-          : "memory");  // the copy is what is checked and used: the compiler may not read the ring again
-  if (header.offset != head_) return broken("a frame that says it lies elsewhere");
-  if (lane::frame_bytes(header.length) > std::min(available, spec_.capacity / lane::frame_share))
-    return broken("a frame longer than what was published");
-  if (header.check != check_of(header, spec_.id)) return broken("a frame header with a wrong check");
-  buffer.resize(header.length);
-  if (header.length != 0) std::memcpy(buffer.data(), at + sizeof header, header.length);
-  asm volatile("" ::: "memory");
-  return Frame{{header.type, header.sequence}, header.offset, buffer};
-}
-
-std::uint32_t LaneReader::begin_attempt() noexcept {
-  const std::uint64_t old = slot_->attempt.load(memory_order_relaxed);
-  const bool again = old >> lane::attempts_bits == head_;
-  const std::uint64_t count = again ? std::min((old & lane::attempts_mask) + 1, lane::attempts_mask) : 1;
-  slot_->attempt.store(head_ << lane::attempts_bits | count, memory_order_release);
-  return static_cast<std::uint32_t>(count);
+tl::unexpected<Error> LaneReader::broken(const char* rule) {
+  return failure(ErrorKind::malformed, std::string{"lane: "} + rule);
 }
 
 void LaneReader::forgive_attempts() noexcept {
   slot_->attempt.store(head_ << lane::attempts_bits, memory_order_release);
-}
-
-void LaneReader::acknowledge(const Frame& frame) noexcept {
-  head_ = frame.offset + lane::frame_bytes(frame.payload.size());
-  slot_->head.store(head_, memory_order_release);
-  if (head_ - settled_ >= spec_.capacity / 4) settle();
 }
 
 void LaneReader::settle() noexcept {
@@ -293,6 +223,7 @@ void LaneReader::settle() noexcept {
 void LaneReader::resume_at(std::uint64_t offset) noexcept {
   if (offset <= head_) return;
   head_ = offset;
+  known_tail_ = offset;
   settled_ = offset;
   slot_->head.store(head_, memory_order_release);
 }

@@ -46,6 +46,9 @@ class ReaderFile {
   /// Odd from announce_sleep to end_sleep. Between the two the caller looks at every lane once more, then
   /// sleeps on its bell.
   void announce_sleep() noexcept;
+  /// Says the same anew: from now on every sender rings again. For another thread that goes to sleep, or
+  /// wakes up, while one sleeps.
+  void renew_sleep() noexcept;
   void end_sleep() noexcept;
 
   /// One line about what the process is doing, cut at lane::note_bytes_max bytes. A plain store of bytes: no
@@ -112,6 +115,8 @@ class LaneWriter {
  private:
   LaneWriter(MemoryMap map, const LaneSpec& spec) noexcept;
   [[nodiscard]] std::byte* at(std::uint64_t offset) const noexcept;
+  [[nodiscard]] std::uint64_t room() const noexcept { return spec_.capacity - (tail_ - known_head_); }
+  [[nodiscard]] Result<std::uint64_t> look_for_room() noexcept;
   void wake_reader() noexcept;
 
   MemoryMap map_;
@@ -119,7 +124,8 @@ class LaneWriter {
   LaneSpec spec_;
   std::uint64_t tail_ = 0;
   std::uint64_t known_head_ = 0;
-  std::uint32_t rung_ = 0;  ///< the sleep value that was rung already
+  const lane::HalfWord* asleep_ = nullptr;  ///< of `reader_`
+  std::uint32_t rung_ = 0;                  ///< the sleep value that was rung already
   int bell_ = -1;
   std::shared_ptr<const ReaderView> reader_;
 };
@@ -143,11 +149,12 @@ class LaneReader {
   [[nodiscard]] static Result<LaneReader> create(int file, const LaneSpec& spec, lane::ReaderSlot& slot,
                                                  int credit_bell);
 
-  /// Whether a frame is waiting. Sequentially consistent, as announce_sleep() demands.
+  /// Whether a frame is waiting. A look that finds none is sequentially consistent, as announce_sleep()
+  /// demands; as long as frames are left of those that the last look found, there is no other.
   [[nodiscard]] bool pending() const noexcept;
 
-  /// Copies the next frame into `buffer` and checks it: `malformed` says which rule it breaks, and the lane
-  /// is of no further use. Call only if pending().
+  /// Copies the next frame into `buffer`, which only grows, and checks it: `malformed` says which rule it
+  /// breaks, and the lane is of no further use. Call only if pending().
   [[nodiscard]] Result<Frame> peek(std::vector<std::byte>& buffer) const;
 
   /// One store, before the handler: attempts of the frame at the head, this one included. Returns the count
@@ -170,6 +177,8 @@ class LaneReader {
 
  private:
   LaneReader(MemoryMap map, const LaneSpec& spec, lane::ReaderSlot& slot, int credit_bell) noexcept;
+  [[nodiscard]] const char* broken_rule(const lane::FrameHeader& header) const noexcept;  ///< null: none
+  [[nodiscard]] static tl::unexpected<Error> broken(const char* rule);
 
   MemoryMap map_;
   const lane::WriterPage* page_ = nullptr;
@@ -177,8 +186,11 @@ class LaneReader {
   lane::ReaderSlot* slot_ = nullptr;
   int credit_bell_ = -1;
   std::uint64_t head_ = 0;
+  mutable std::uint64_t known_tail_ = 0;  ///< as last looked at, so never ahead of the real one
   std::uint64_t settled_ = 0;
   std::uint32_t rung_ = 0;
 };
 
 }  // namespace troupe
+
+#include <troupe/transport/lane_hot.hpp>

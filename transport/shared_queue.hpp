@@ -100,13 +100,13 @@ class SharedReceiver final : public QueueReceiver {
   };
 
   SharedReceiver(std::shared_ptr<QueueFile> file, QueuePlace place, QueuePeers peers);
-  [[nodiscard]] std::optional<Taken> try_take();
-  [[nodiscard]] std::optional<Taken> try_lane(std::size_t lane);
+  enum class Look { by_hints, everywhere };
+  [[nodiscard]] std::optional<Taken> try_take(Look look);
+  [[nodiscard]] std::optional<Taken> try_lane(std::size_t lane, Look look);
   [[nodiscard]] std::optional<Taken> claim(std::size_t lane, std::uint64_t number, queue::Lease lease);
   [[nodiscard]] std::uint64_t first_to_look_at(std::size_t lane, std::uint64_t tail);
   [[nodiscard]] bool something_there();
   [[nodiscard]] bool over() { return has_ended_for(*file_, place_.owner()); }
-  [[nodiscard]] Result<void> sleep_until_change(TimePoint deadline);
   [[nodiscard]] bool is_exhausted(const queue::Lease& lease) const noexcept {
     return lease.attempts >= file_->bounds().attempts_max;
   }

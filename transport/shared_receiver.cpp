@@ -56,27 +56,20 @@ SharedReceiver::~SharedReceiver() {
 Result<Taken> SharedReceiver::take(Deadline& deadline) {
   if (auto own = guard_.check("queue"); !own) return failure(std::move(own));
   std::optional<Taken> found;
-  const auto look = [&] { return (found = try_take()).has_value(); };
+  const auto look = [&] { return (found = try_take(Look::by_hints)).has_value(); };
   for (;;) {
     if (look()) return *found;
-    if (over()) return failure(ErrorKind::closed, "queue " + file_->name() + ": it was closed and is empty");
     if (!deadline.is_over() && spin_.until(look)) return *found;
-    auto woken = sleep_until_change(deadline.at());
-    if (woken && !deadline.is_over()) continue;
-    if (look()) return *found;
-    if (!woken) return failure(std::move(woken));
-    return failure(ErrorKind::timed_out, "queue " + file_->name() + ": nothing came in time");
+    // Announced first, then looked everywhere, mirrored by a sender's publish: at least one sees the other.
+    // The hints may be a dead end's, who died before it moved them.
+    if (!deadline.is_over()) file_->page().announced.fetch_add(1, memory_order_seq_cst);
+    if (auto watched = peers_.refresh(); !watched) return failure(std::move(watched));
+    if (found = try_take(Look::everywhere); found) return *found;
+    if (over()) return failure(ErrorKind::closed, "queue " + file_->name() + ": it was closed and is empty");
+    if (deadline.is_over()) break;
+    [[maybe_unused]] const bool woken = peers_.wait(deadline.at());
   }
-}
-
-/// Fails when it cannot sleep safely. May return before the deadline for no reason.
-Result<void> SharedReceiver::sleep_until_change(TimePoint deadline) {
-  // Announced first, then looked once more, mirrored by a sender's publish: at least one sees the other.
-  file_->page().announced.fetch_add(1, memory_order_seq_cst);
-  if (auto watched = peers_.refresh(); !watched) return watched;
-  if (!something_there() && !over()) [[maybe_unused]]
-    const bool woken = peers_.wait(deadline);
-  return {};
+  return failure(ErrorKind::timed_out, "queue " + file_->name() + ": nothing came in time");
 }
 
 bool SharedReceiver::something_there() {
@@ -85,10 +78,10 @@ bool SharedReceiver::something_there() {
   });
 }
 
-std::optional<Taken> SharedReceiver::try_take() {
+std::optional<Taken> SharedReceiver::try_take(Look look) {
   for (std::size_t tried = 0; tried <= views_.size(); ++tried) {
     if (taken_in_turn_ < in_turn_max)
-      if (auto taken = try_lane(lane_)) {
+      if (auto taken = try_lane(lane_, look)) {
         ++taken_in_turn_;
         return taken;
       }
@@ -109,9 +102,11 @@ std::uint64_t SharedReceiver::first_to_look_at(std::size_t lane, std::uint64_t t
   return next > tail ? head : std::max(head, next);
 }
 
-std::optional<Taken> SharedReceiver::try_lane(std::size_t lane) {
-  const std::uint64_t tail = file_->lane(lane).tail.load(memory_order_acquire);
-  for (std::uint64_t n = first_to_look_at(lane, tail); n < tail; ++n) {
+std::optional<Taken> SharedReceiver::try_lane(std::size_t lane, Look look) {
+  const std::uint64_t tail = file_->lane(lane).tail.load(memory_order_seq_cst);
+  const std::uint64_t first =
+      look == Look::by_hints ? first_to_look_at(lane, tail) : advance_head(*file_, lane);
+  for (std::uint64_t n = first; n < tail; ++n) {
     const Lease lease = Lease::of(file_->record(lane, n).lease.load(memory_order_acquire));
     if (lease.lap != static_cast<std::uint32_t>(n) || lease.state != Lease::State::ready) continue;
     if (is_exhausted(lease)) {

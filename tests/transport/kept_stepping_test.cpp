@@ -251,7 +251,7 @@ TEST_F(KeptStepping, ACommitOf64BytesIsThereOrNotAtEveryInstruction) {
 }
 
 TEST_F(KeptStepping, ACommitOf3000BytesIsThereOrNotAtEveryInstruction) {
-  expect_sound_in_both_forms("a commit of 3000 B", making<KeptCommit>(std::size_t{3000}));
+  expect_sound_in_both_forms("a commit of 3000 B", making<KeptCommit>(std::size_t{3000}), 7);
 }
 
 TEST_F(KeptStepping, AStatefulActorHandlesAndAnswersExactlyOnceAtEveryInstruction) {

@@ -6,8 +6,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdio>
 #include <troupe/transport/memory_map.hpp>
 #include <troupe/transport/socket_channel.hpp>
 #include <vector>
@@ -87,6 +89,8 @@ TEST_F(LimitsTool, NoticesALeakAndADeath) {
 
 // --- limits of a user, which bind only those without privileges
 
+constexpr int skipped = 77;
+
 bool becomes_a_nobody() {
   constexpr uid_t somebody_without_processes = 54'321;
   return ::getuid() != 0 ||
@@ -111,6 +115,31 @@ TEST_F(LimitsTool, DescriptorsOnTheirWayAreLimitedToo) {
     return sent == 0 && left.send(std::span{&one, 1}, many, TimePoint{}) ? 0 : 5;
   }};
   EXPECT_EQ(child.exit_code(deadline_in(20s)), 0);
+}
+
+/// A user's pipes may have so many pages together; beyond them new ones get one or two, or none.
+TEST_F(LimitsTool, PipesThatHaveBecomeSmallCarryAllThatTheyShould) {
+  test::Forked child{[] {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1;
+    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 4096);
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0 || !becomes_a_nobody()) return 1;
+    const int page = static_cast<int>(::sysconf(_SC_PAGESIZE));
+    std::array<int, 2> ends{};
+    do {
+      if (::pipe2(ends.data(), O_CLOEXEC) != 0) return skipped;
+    } while (::fcntl(ends[1], F_GETPIPE_SZ) > 2 * page);
+    for (const auto& one : test::channel_fault_cases()) {
+      const auto outcome = outcome_of(*one.make());
+      if (outcome.kind == test::Outcome::Kind::ok) continue;
+      std::fprintf(stderr, "%s: %s\n", one.name, outcome.to_string().c_str());
+      return 2;
+    }
+    return 0;
+  }};
+  const int code = child.exit_code(deadline_in(60s));
+  if (code == skipped) GTEST_SKIP() << "there are not descriptors enough to use up a user's pipes";
+  EXPECT_EQ(code, 0);
 }
 
 }  // namespace

@@ -224,9 +224,9 @@ TEST_P(PipeEnds, AreUsedByAllThreadsOfAProcess) {
   std::multiset<int> numbers;
   std::vector<std::thread> threads;
   for (int id = 0; id < threads_each; ++id) {
-    threads.emplace_back([&near, id] {
+    threads.emplace_back([&end = near, id] {
       for (int n = 0; n < messages_each; ++n)
-        if (!near.send({id * messages_each + n, std::string(50, 'x')}, 20s)) return;
+        if (!end.send({id * messages_each + n, std::string(50, 'x')}, 20s)) return;
     });
     threads.emplace_back([&, &other = far] {
       for (int n = 0; n < messages_each; ++n) {

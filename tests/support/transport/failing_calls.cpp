@@ -177,6 +177,8 @@ class Run {
     const Left before{child_.pid()};
     const auto stop = run_with_fault();
     if (!hit_) {
+      if (!stop || *stop != Stop::mark || outcomes_->failed.kind != Outcome::Kind::ok)
+        tally.wrong.push_back("the clean run: " + (stop ? outcomes_->failed.to_string() : stop.error().text));
       if (fault_.kind == Fault::Kind::kill) tally.calls = seen_;
       return false;
     }
@@ -230,6 +232,7 @@ class Run {
       hit_ = call;
       if (fault_.kind == Fault::Kind::kill) return Stop::call;
       if (const auto left = let_fail(call); !left || *left != Stop::call) return left;
+      return child_.run();
     }
   }
 

@@ -32,7 +32,7 @@ NamedCase simple_case(const char* name, std::function<Result<void>()> run) {
   return {name, [run = std::move(run)] { return std::make_unique<SimpleCase>(run); }};
 }
 
-void PrintTo(const NamedCase& one, std::ostream* out) { *out << one.name; }
+std::ostream& operator<<(std::ostream& out, const NamedCase& one) { return out << one.name; }
 
 void require(bool condition, const char* what) {
   if (!condition) throw std::logic_error{what};

@@ -33,7 +33,7 @@ struct NamedCase {
   std::function<std::unique_ptr<FaultCase>()> make;
 };
 
-void PrintTo(const NamedCase& one, std::ostream* out);
+std::ostream& operator<<(std::ostream& out, const NamedCase& one);
 
 /// A case that consists of run() alone.
 [[nodiscard]] NamedCase simple_case(const char* name, std::function<Result<void>()> run);
@@ -52,6 +52,14 @@ struct Outcome {
   [[nodiscard]] std::string to_string() const;
 };
 [[nodiscard]] Outcome outcome_of(FaultCase& one) noexcept;
+
+/// A case that is a class of its own.
+template <class Case, class... Arguments>
+[[nodiscard]] NamedCase case_of(const char* name, Arguments... arguments) {
+  return {name, [=] { return std::make_unique<Case>(arguments...); }};
+}
+
+[[nodiscard]] std::vector<NamedCase> channel_fault_cases();
 
 /// All cases of the transport. Whoever adds a channel, a queue or anything else that makes system calls adds
 /// one.

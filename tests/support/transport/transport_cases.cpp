@@ -192,19 +192,17 @@ class HandsOverALane : public FaultCase {
   SocketChannel peer_;
 };
 
-template <class Case>
-NamedCase made(const char* name) {
-  return {name, [] { return std::make_unique<Case>(); }};
-}
-
 }  // namespace
 
 std::vector<NamedCase> transport_cases() {
-  return {simple_case("Memory", make_and_map_memory), simple_case("Lane", use_a_lane),
-          simple_case("Bell", wait_for_a_bell),       simple_case("Descriptors", pass_descriptors),
-          simple_case("KeptState", keep_a_state),     simple_case("Timer", wait_for_a_timer),
-          simple_case("Liveness", watch_a_process),   made<SendsPackets>("Packets"),
-          made<HandsOverALane>("LaneOfADeadSender")};
+  std::vector<NamedCase> all{
+      simple_case("Memory", make_and_map_memory),  simple_case("Lane", use_a_lane),
+      simple_case("Bell", wait_for_a_bell),        simple_case("Descriptors", pass_descriptors),
+      simple_case("KeptState", keep_a_state),      simple_case("Timer", wait_for_a_timer),
+      simple_case("Liveness", watch_a_process),    case_of<SendsPackets>("Packets"),
+      case_of<HandsOverALane>("LaneOfADeadSender")};
+  for (auto& one : channel_fault_cases()) all.push_back(std::move(one));
+  return all;
 }
 
 }  // namespace troupe::test

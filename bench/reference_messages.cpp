@@ -1,16 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "reference.hpp"
-
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,9 +11,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
-#include <string_view>
 
-namespace troupe::bench {
+#include "reference.hpp"
+
+namespace troupe::bench::bare {
 namespace {
 
 using std::memory_order_acquire;
@@ -30,61 +22,6 @@ using std::memory_order_release;
 using std::memory_order_seq_cst;
 
 constexpr std::size_t line_bytes = 64;
-constexpr char spawned_mark[] = "bench:stamp";
-
-int checked(int result, const char* what) {
-  if (result == -1) throw std::runtime_error{what};
-  return result;
-}
-
-void relax() noexcept {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#else
-  asm volatile("" ::: "memory");
-#endif
-}
-
-/// Zeroed memory that a fork shares.
-class SharedBytes {
- public:
-  explicit SharedBytes(std::size_t bytes) : bytes_{bytes} {
-    void* const at =
-        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (at == MAP_FAILED) throw std::runtime_error{"mmap"};
-    at_ = static_cast<std::byte*>(at);
-  }
-  SharedBytes(const SharedBytes&) = delete;
-  SharedBytes& operator=(const SharedBytes&) = delete;
-  ~SharedBytes() { ::munmap(at_, bytes_); }
-  [[nodiscard]] std::byte* data() const noexcept { return at_; }
-
- private:
-  std::byte* at_ = nullptr;
-  std::size_t bytes_;
-};
-
-/// A forked child that runs `body`; killed and reaped with this object.
-class Peer {
- public:
-  template <class Body>
-  explicit Peer(int core, Body&& body) : pid_{checked(::fork(), "fork")} {
-    if (pid_ != 0) return;
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    run_on(core);
-    body();
-    ::_exit(0);
-  }
-  Peer(const Peer&) = delete;
-  Peer& operator=(const Peer&) = delete;
-  ~Peer() {
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-  }
-
- private:
-  pid_t pid_;
-};
 
 /// The bare ring: slots of one size, one writer, one reader.
 class Ring {
@@ -112,7 +49,7 @@ class Ring {
       if (known_tail_ == received_) relax();
     }
     std::memcpy(message, slot(received_), bytes_);
-    asm volatile("" ::"r"(message) : "memory");  // a handler could have looked at it
+    keep(message);
     words_->head.store(++received_, memory_order_release);
   }
   [[nodiscard]] bool drained() const noexcept { return words_->head.load(memory_order_acquire) == sent_; }
@@ -199,119 +136,7 @@ class Bell {
   int epoll_;
 };
 
-double per_second(std::size_t count, std::int64_t since) {
-  return static_cast<double>(count) * 1e9 / static_cast<double>(now_ns() - since);
-}
-
-template <class Round>
-double median_round(std::size_t rounds, std::chrono::nanoseconds pause, Round&& round) {
-  std::vector<double> times;
-  times.reserve(rounds);
-  round();  // the first one meets a peer that is still being born
-  for (std::size_t i = 0; i < rounds; ++i) {
-    pause_for(pause);
-    const std::int64_t before = now_ns();
-    round();
-    times.push_back(static_cast<double>(now_ns() - before));
-  }
-  return median(std::move(times));
-}
-
-[[noreturn]] void sleep_for_ever() {
-  for (;;) ::pause();
-}
-
 }  // namespace
-
-std::int64_t now_ns() noexcept {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
-}
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::ranges::sort(values);
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
-// ---- placement --------------------------------------------------------------------------------------------
-
-Cores cores(Placement placement) {
-  static const std::vector<int> allowed = [] {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    checked(::sched_getaffinity(0, sizeof set, &set), "sched_getaffinity");
-    std::vector<int> all;
-    for (int core = 0; core < CPU_SETSIZE; ++core)
-      if (CPU_ISSET(core, &set)) all.push_back(core);
-    return all;
-  }();
-  return {allowed.front(),
-          placement == Placement::same_core || allowed.size() == 1 ? allowed.front() : allowed[1]};
-}
-
-void run_on(int core) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(core, &set);
-  checked(::sched_setaffinity(0, sizeof set, &set), "sched_setaffinity");
-}
-
-Pinned::Pinned(int core) {
-  checked(::sched_getaffinity(0, sizeof before_, &before_), "sched_getaffinity");
-  run_on(core);
-}
-Pinned::~Pinned() { ::sched_setaffinity(0, sizeof before_, &before_); }
-
-void pause_for(std::chrono::nanoseconds duration) {
-  if (duration == std::chrono::nanoseconds::zero()) return;
-  for (const std::int64_t until = now_ns() + duration.count(); now_ns() < until;)
-    ::sched_yield();  // the peer may need this core
-}
-
-// ---- Stamp, Ballast ---------------------------------------------------------------------------------------
-
-Stamp::Stamp() : fd_{checked(::memfd_create("bench-stamp", MFD_CLOEXEC), "memfd_create")} {
-  checked(::ftruncate(fd_, sizeof *word_), "ftruncate");
-  void* const at = ::mmap(nullptr, sizeof *word_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
-  if (at == MAP_FAILED) throw std::runtime_error{"mmap"};
-  word_ = new (at) std::atomic<std::int64_t>{0};
-  path_ = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd_);
-}
-
-Stamp::~Stamp() {
-  ::munmap(word_, sizeof *word_);
-  ::close(fd_);
-}
-
-void Stamp::write(const std::string& path, std::int64_t moment) {
-  const int fd = checked(::open(path.c_str(), O_WRONLY | O_CLOEXEC), "open the stamp");
-  const ssize_t written = ::pwrite(fd, &moment, sizeof moment, 0);
-  ::close(fd);
-  if (written != sizeof moment) throw std::runtime_error{"write the stamp"};
-}
-
-std::int64_t Stamp::take() {
-  constexpr std::int64_t patience = 10'000'000'000;
-  for (const std::int64_t until = now_ns() + patience; now_ns() < until; ::sched_yield())
-    if (const std::int64_t moment = word_->exchange(0); moment != 0) return moment;
-  throw std::runtime_error{"the stamp was never written"};
-}
-
-Ballast::Ballast(std::size_t bytes) : bytes_{bytes} {
-  at_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (at_ == MAP_FAILED) throw std::runtime_error{"mmap"};
-  ::madvise(at_, bytes, MADV_NOHUGEPAGE);
-  constexpr std::size_t page_bytes = 4096;
-  for (std::size_t i = 0; i < bytes; i += page_bytes) static_cast<volatile char*>(at_)[i] = 1;
-}
-Ballast::~Ballast() { ::munmap(at_, bytes_); }
-
-namespace bare {
-
-// ---- messages ---------------------------------------------------------------------------------------------
 
 double ring_one_way(std::size_t bytes, std::size_t count) {
   const Cores where = cores(Placement::across_cores);
@@ -351,6 +176,58 @@ double pipe_one_way(std::size_t bytes, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) there.send(buffer.data(), bytes);
   back.receive(&done, 1);
   return per_second(count, before);
+}
+
+namespace {
+
+double memcpy_twice_here(std::size_t bytes, std::size_t count) {
+  const Pinned here{cores(Placement::same_core).program};
+  std::vector<std::byte> first(bytes);
+  std::vector<std::byte> second(bytes);
+  std::vector<std::byte> third(bytes);
+  const std::int64_t before = now_ns();
+  for (std::size_t i = 0; i < count; ++i) {
+    std::memcpy(second.data(), first.data(), bytes);
+    keep(second.data());
+    std::memcpy(third.data(), second.data(), bytes);
+    keep(third.data());
+  }
+  return per_second(count, before);
+}
+
+double memcpy_twice_across(std::size_t bytes, std::size_t count) {
+  const Cores where = cores(Placement::across_cores);
+  const Pinned here{where.program};
+  const SharedBytes shared{bytes};
+  const SharedBytes word{lines_apart};
+  auto& turn = *new (word.data()) std::atomic<std::uint64_t>{0};  // odd: the peer's
+  std::vector<std::byte> buffer(bytes);
+  const auto wait_for = [&](std::uint64_t mine) {
+    while (turn.load(memory_order_acquire) != mine) relax();
+  };
+  const Peer peer{where.peer, [&] {
+                    for (std::uint64_t mine = 1;; mine += 2) {
+                      wait_for(mine);
+                      std::memcpy(buffer.data(), shared.data(), bytes);
+                      keep(buffer.data());
+                      turn.store(mine + 1, memory_order_release);
+                    }
+                  }};
+  std::int64_t before = 0;
+  for (std::uint64_t i = 0; i <= count; ++i) {
+    if (i == 1) before = now_ns();  // the first one meets a peer that is still being born
+    std::memcpy(shared.data(), buffer.data(), bytes);
+    turn.store(2 * i + 1, memory_order_release);
+    wait_for(2 * i + 2);
+  }
+  return per_second(count, before);
+}
+
+}  // namespace
+
+double memcpy_twice(std::size_t bytes, std::size_t count, Placement placement) {
+  return placement == Placement::same_core ? memcpy_twice_here(bytes, count)
+                                           : memcpy_twice_across(bytes, count);
 }
 
 double ring_round_trip(std::size_t bytes, std::size_t rounds) {
@@ -415,58 +292,4 @@ double bell_round_trip(std::size_t bytes, std::size_t rounds, Placement placemen
   });
 }
 
-// ---- starts -----------------------------------------------------------------------------------------------
-
-double fork_start(Stamp& stamp) {
-  const std::int64_t before = now_ns();
-  const pid_t pid = checked(::fork(), "fork");
-  if (pid == 0) {
-    stamp.set(now_ns());
-    ::_exit(0);
-  }
-  ::waitpid(pid, nullptr, 0);
-  return static_cast<double>(stamp.take() - before);
-}
-
-double spawn_start(Stamp& stamp) {
-  std::string path = stamp.path();
-  std::string mark = spawned_mark;
-  std::string name = "bench";
-  std::array<char*, 4> arguments{name.data(), mark.data(), path.data(), nullptr};
-  pid_t pid = -1;
-  const std::int64_t before = now_ns();
-  if (::posix_spawn(&pid, "/proc/self/exe", nullptr, nullptr, arguments.data(), ::environ) != 0)
-    throw std::runtime_error{"posix_spawn"};
-  ::waitpid(pid, nullptr, 0);
-  return static_cast<double>(stamp.take() - before);
-}
-
-void end_if_spawned(int argc, char** argv) {
-  const std::int64_t now = now_ns();
-  if (argc != 3 || std::string_view{argv[1]} != spawned_mark) return;
-  Stamp::write(argv[2], now);
-  ::_exit(0);
-}
-
-double fork_restart(Stamp& stamp) {
-  const pid_t first = checked(::fork(), "fork");
-  if (first == 0) sleep_for_ever();
-  pollfd ended{static_cast<int>(::syscall(SYS_pidfd_open, first, 0)), POLLIN, 0};
-  checked(ended.fd, "pidfd_open");
-  pause_for(std::chrono::milliseconds{1});
-  const std::int64_t before = now_ns();
-  ::kill(first, SIGKILL);
-  ::poll(&ended, 1, -1);
-  ::waitpid(first, nullptr, 0);
-  const pid_t second = checked(::fork(), "fork");
-  if (second == 0) {
-    stamp.set(now_ns());
-    ::_exit(0);
-  }
-  ::waitpid(second, nullptr, 0);
-  ::close(ended.fd);
-  return static_cast<double>(stamp.take() - before);
-}
-
-}  // namespace bare
-}  // namespace troupe::bench
+}  // namespace troupe::bench::bare

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+// report <docs folder>: measures every channel beside what others do, for payloads from 8 B to 1 MiB, and the
+// fan-in of 1 to 64 senders. Writes the tables between the marks in benchmarks.md, and the plots beside it.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <sstream>
+#include <stdexcept>
+
+#include "channel_subject.hpp"
+#include "lane_subject.hpp"
+#include "peers.hpp"
+#include "plot.hpp"
+#include "queue_subject.hpp"
+#include "reference.hpp"
+
+namespace troupe::bench {
+namespace {
+
+using peers::figure;
+using Measure = std::function<double(std::size_t x, std::size_t count)>;
+
+/// The last is the largest frame of a channel: 1 MiB less its lane's frame header.
+constexpr std::array<std::size_t, 6> sizes{8, 64, 512, 4096, 65536, 1048576 - 32};
+constexpr std::array<std::size_t, 7> sender_counts{1, 2, 4, 8, 16, 32, 64};
+constexpr const char* begin_mark = "<!-- report: begin -->";
+constexpr const char* end_mark = "<!-- report: end -->";
+
+/// A row of a table, a line of a plot.
+struct Row {
+  std::string name;
+  bool reference;
+  Measure measure;
+  std::size_t x_max = sizes.back();
+};
+
+/// What one table and one plot show.
+struct Page {
+  std::string file;
+  Chart chart;
+  std::vector<Row> rows;
+  bool per_second;  ///< otherwise nanoseconds of one round
+};
+
+std::size_t clamped(double count) {
+  constexpr std::size_t count_min = 100;
+  constexpr std::size_t count_max = 1'000'000;
+  return std::clamp(static_cast<std::size_t>(count), count_min, count_max);
+}
+
+/// The median of three, each as long as a trial says is long enough.
+double steady(const Row& row, std::size_t x, bool is_per_second) {
+  constexpr std::size_t trial = 200;
+  constexpr double seconds = 0.2;
+  const double found = row.measure(x, trial);
+  const std::size_t count = clamped(seconds * (is_per_second ? found : 1e9 / found));
+  std::vector<double> all;
+  for (int i = 0; i < 3; ++i) all.push_back(row.measure(x, count));
+  return median(std::move(all));
+}
+
+void measure(Page& page) {
+  for (const Row& row : page.rows) {
+    Series series{row.name, {}, row.reference};
+    for (const double x : page.chart.x_ticks) {
+      if (x > static_cast<double>(row.x_max)) continue;
+      series.points.push_back({x, steady(row, static_cast<std::size_t>(x), page.per_second)});
+      std::fprintf(stderr, "%s, %s, %.0f: %.4g\n", page.chart.title.c_str(), row.name.c_str(), x,
+                   series.points.back().y);
+    }
+    page.chart.series.push_back(std::move(series));
+  }
+}
+
+// ---- what is measured -------------------------------------------------------------------------------------
+
+Measure peer(peers::Peer who, const char* measurement) {
+  return [=](std::size_t bytes, std::size_t count) {
+    return figure(who, {measurement, std::to_string(bytes), std::to_string(count)});
+  };
+}
+
+Measure fan_in_of(peers::Peer who, const char* measurement) {
+  return [=](std::size_t senders, std::size_t count) {
+    return figure(who,
+                  {measurement, "64", std::to_string(std::max(count, senders)), std::to_string(senders)});
+  };
+}
+
+template <class Function>
+Measure over(Function function, Carrier carrier) {
+  return [=](std::size_t bytes, std::size_t count) { return function(carrier, bytes, count); };
+}
+
+std::string bytes_text(double bytes) {
+  constexpr double unit = 1024;
+  const auto text = [](double value) { return std::to_string(std::lround(value)); };
+  if (bytes > unit * unit / 2) return text(bytes / unit / unit) + " MiB";
+  return bytes >= unit ? text(bytes / unit) + " KiB" : text(bytes) + " B";
+}
+
+std::string count_text(double count) { return std::to_string(static_cast<long>(count)); }
+
+std::string short_text(double value, const std::array<const char*, 4>& units) {
+  std::size_t unit = 0;
+  for (; value >= 1e3 && unit + 1 < units.size(); ++unit) value /= 1e3;
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), value < 10 ? "%.2g %s" : "%.0f %s", value, units.at(unit));
+  return text.data();
+}
+std::string rate_text(double value) { return short_text(value, {"", "k", "M", "G"}); }
+std::string time_text(double value) { return short_text(value, {"ns", "µs", "ms", "s"}); }
+
+Chart by_payload(const char* title, const char* y_label, std::string (*y_text)(double)) {
+  return {title, "payload", y_label, {sizes.begin(), sizes.end()}, bytes_text, y_text, {}};
+}
+
+std::vector<Page> pages() {
+  using peers::Peer;
+  constexpr std::size_t packet_bytes_max = 64 * 1024;
+  std::vector<Page> all;
+  all.push_back({"throughput",
+                 by_payload("One way between two processes", "messages/s", rate_text),
+                 {{"lane channel", false, over(channels::one_way, Carrier::shared_memory)},
+                  {"OS pipe channel", false, over(channels::one_way, Carrier::pipe)},
+                  {"Unix stream channel", false, over(channels::one_way, Carrier::stream)},
+                  {"SEQPACKET channel", false, over(channels::one_way, Carrier::packet), packet_bytes_max},
+                  {"bare ring", true, bare::ring_one_way},
+                  {"bare pipe", true, bare::pipe_one_way},
+                  {"libzmq ipc", true, peer(Peer::zeromq, "one_way")},
+                  {"Python Queue", true, peer(Peer::python, "queue")},
+                  {"Python Pipe", true, peer(Peer::python, "pipe")}},
+                 true});
+  all.push_back({"latency",
+                 by_payload("Round trip between two processes, median", "time", time_text),
+                 {{"lane channel", false, over(channels::round_trip, Carrier::shared_memory)},
+                  {"OS pipe channel", false, over(channels::round_trip, Carrier::pipe)},
+                  {"Unix stream channel", false, over(channels::round_trip, Carrier::stream)},
+                  {"SEQPACKET channel", false, over(channels::round_trip, Carrier::packet), packet_bytes_max},
+                  {"bare ring", true, bare::ring_round_trip},
+                  {"bare pipe", true,
+                   [](std::size_t bytes, std::size_t rounds) {
+                     return bare::pipe_round_trip(bytes, rounds, Placement::across_cores, {});
+                   }},
+                  {"libzmq ipc", true, peer(Peer::zeromq, "round_trip")},
+                  {"Python Queue", true, peer(Peer::python, "queue_round_trip")},
+                  {"Python Pipe", true, peer(Peer::python, "pipe_round_trip")}},
+                 false});
+  all.push_back(
+      {"fan_in",
+       {"Many senders, one receiver, 64 B",
+        "senders",
+        "messages/s, all together",
+        {sender_counts.begin(), sender_counts.end()},
+        count_text,
+        rate_text,
+        {}},
+       {{"lanes", false, lanes::fan_in},
+        {"Queue", false,
+         [](std::size_t senders, std::size_t count) { return queues::throughput(senders, 1, count); }},
+        {"libzmq ipc", true, fan_in_of(Peer::zeromq, "one_way")},
+        {"Erlang in one VM", true, fan_in_of(Peer::erlang, "one_way")},
+        {"CAF in one process", true, fan_in_of(Peer::caf, "one_way")},
+        {"Python Queue", true, fan_in_of(Peer::python, "queue")}},
+       true});
+  return all;
+}
+
+// ---- what is written --------------------------------------------------------------------------------------
+
+std::string table(const Chart& chart) {
+  std::string out = "| " + chart.x_label + " |";
+  std::string rule = "|---|";
+  for (const double x : chart.x_ticks) {
+    out += " " + chart.x_text(x) + " |";
+    rule += "---|";
+  }
+  out += "\n" + rule + "\n";
+  for (const Series& series : chart.series) {
+    out += "| " + series.name + " |";
+    for (std::size_t i = 0; i < chart.x_ticks.size(); ++i)
+      out += i < series.points.size() ? " " + chart.y_text(series.points[i].y) + " |" : " – |";
+    out += "\n";
+  }
+  return out;
+}
+
+void write(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream file{path, std::ios::trunc};
+  file << text;
+  if (!file.flush()) throw std::runtime_error{"cannot write " + path.string()};
+}
+
+/// Everything between the marks becomes `text`.
+void replace_marked(const std::filesystem::path& path, const std::string& text) {
+  std::stringstream old;
+  old << std::ifstream{path}.rdbuf();
+  const std::string page = old.str();
+  const auto begin = page.find(begin_mark);
+  const auto end = page.find(end_mark);
+  if (begin == std::string::npos || end == std::string::npos || end < begin)
+    throw std::runtime_error{path.string() + " does not have the marks of this report"};
+  write(path, page.substr(0, begin) + begin_mark + "\n" + text + page.substr(end));
+}
+
+void report(const std::filesystem::path& docs) {
+  std::string text;
+  std::filesystem::create_directories(docs / "plots");
+  for (Page& page : pages()) {
+    measure(page);
+    write(docs / "plots" / (page.file + ".svg"), svg(page.chart));
+    text += "### " + page.chart.title + "\n\n![" + page.chart.title + "](plots/" + page.file + ".svg)\n\n" +
+            table(page.chart) + "\n";
+  }
+  replace_marked(docs / "benchmarks.md", text);
+}
+
+}  // namespace
+}  // namespace troupe::bench
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::cerr << "report: where to?\n  try: report docs\n";
+    return 2;
+  }
+  try {
+    troupe::bench::report(argv[1]);
+  } catch (const std::exception& failure) {
+    std::cerr << "report: " << failure.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/zmq/queue.hpp>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <troupe/transport/doorbell.hpp>
+#include <troupe/transport/queue.hpp>
+#include <troupe/transport/syscall.hpp>
+
+#include "transport/forked.hpp"
+#include "transport/lane_ends.hpp"
+#include "transport/nothing_left.hpp"
+
+namespace troupe::zmq {
+namespace {
+
+using namespace std::chrono_literals;
+using test::Forked;
+
+constexpr Duration patience = 60s;
+
+template <class T>
+std::string kind(const Result<T>& result) {
+  return result ? "done" : std::string{to_string(result.error().kind)};
+}
+
+/// Something that one process tells another once.
+class Gate {
+ public:
+  void open() const { ring(bell_.get()); }
+  [[nodiscard]] bool wait() const {
+    return troupe::detail::wait_readable(bell_.get(), deadline_in(patience));
+  }
+
+ private:
+  OwnedFd bell_ = create_bell().value();
+};
+
+class ZmqQueue : public test::NothingLeft {
+ protected:
+  template <class T = int>
+  Queue<T> make(const QueueOptions& options = {}, const Security& security = {}) {
+    auto access = QueueServer::create(security.own.secret_key.empty() ? "ipc://*" : "tcp://127.0.0.1:*",
+                                      options, security)
+                      .value();
+    endpoint = endpoint_of(*access);
+    return Queue<T>::over(std::move(access));
+  }
+  template <class T = int>
+  static Queue<T> found(const std::string& at) {
+    return Queue<T>::over(connect_queue(at, {}, patience).value());
+  }
+  std::string endpoint;
+};
+
+TEST_F(ZmqQueue, GivesWhatWasPutInOrder) {
+  auto queue = make();
+  auto out = queue.sender();
+  auto in = queue.receiver();
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(out.put(i).value(), Placed::queued);
+  EXPECT_EQ(queue.size(), 100U);
+  for (int i = 0; i < 100; ++i) {
+    auto item = in.get(patience).value();
+    EXPECT_EQ(*item, i);
+    EXPECT_EQ(item.attempt(), 1U);
+    item.acknowledge();
+  }
+  ASSERT_TRUE(queue.drain(patience));
+  EXPECT_EQ(queue.counts(), (QueueCounts{.put = 100, .acknowledged = 100}));
+}
+
+TEST_F(ZmqQueue, WithoutWaitingGivesWhatThereIsAndWaitsNoLessThanAsked) {
+  auto queue = make();
+  auto out = queue.sender();
+  auto in = queue.receiver();
+  EXPECT_EQ(kind(in.get_nowait()), "timed_out");
+  const auto before = Clock::now();
+  EXPECT_EQ(kind(in.get(30ms)), "timed_out");
+  EXPECT_GE(Clock::now() - before, 30ms);
+  out.put(7).value();
+  EXPECT_EQ(*in.get_nowait().value(), 7);
+  EXPECT_EQ(queue.counts().given_back, 0U);
+}
+
+TEST_F(ZmqQueue, ABlockedPutWaitsForRoomUntilItsDeadlineAndGoesOnWhenThereIsSome) {
+  auto queue = make({.items_max = 2});
+  auto out = queue.sender();
+  auto in = queue.receiver();
+  out.put(1).value();
+  out.put(2).value();
+  const auto before = Clock::now();
+  EXPECT_EQ(kind(out.put(3, 30ms)), "timed_out");
+  EXPECT_GE(Clock::now() - before, 30ms);
+  std::thread reader{[&] { in.get(patience).value().acknowledge(); }};
+  EXPECT_EQ(out.put(3, patience).value(), Placed::queued);
+  reader.join();
+  EXPECT_EQ(*in.get(patience).value(), 2);
+  EXPECT_EQ(queue.counts().refused_full, 1U);
+}
+
+TEST_F(ZmqQueue, OverflowFailsOrDropsAsItWasToldAndCountsIt) {
+  {
+    auto queue = make({.items_max = 1, .overflow = Overflow::fail});
+    auto out = queue.sender();
+    out.put(1).value();
+    EXPECT_EQ(kind(out.put(2)), "full");
+  }
+  {
+    auto queue = make({.items_max = 1, .overflow = Overflow::drop_new});
+    auto out = queue.sender();
+    EXPECT_EQ(out.put(1).value(), Placed::queued);
+    EXPECT_EQ(out.put(2).value(), Placed::dropped);
+    EXPECT_EQ(*queue.receiver().get(patience).value(), 1);
+    out = {};
+    EXPECT_EQ(queue.counts().dropped_new, 1U);
+  }
+  {
+    auto queue = make({.items_max = 2, .overflow = Overflow::drop_old});
+    auto out = queue.sender();
+    for (int i = 1; i <= 4; ++i) EXPECT_EQ(out.put(i).value(), Placed::queued);
+    auto in = queue.receiver();
+    auto held = in.get(patience).value();
+    EXPECT_EQ(*held, 3);
+    EXPECT_EQ(out.put(5).value(), Placed::queued) << "4 goes, 3 is in somebody's hand";
+    EXPECT_EQ(*in.get(patience).value(), 5);
+    EXPECT_EQ(queue.counts().dropped_old, 3U);
+  }
+  {
+    auto queue = make({.items_max = 8, .overflow = Overflow::latest});
+    auto out = queue.sender();
+    for (int i = 1; i <= 4; ++i) EXPECT_EQ(out.put(i).value(), Placed::queued);
+    EXPECT_EQ(queue.size(), 1U);
+    EXPECT_EQ(*queue.receiver().get(patience).value(), 4);
+    EXPECT_EQ(queue.counts().replaced, 3U);
+  }
+}
+
+TEST_F(ZmqQueue, ARefusedItemIsOneThatNeverFits) {
+  auto queue = make<Bytes>({.bytes_max = 1000});
+  auto out = queue.sender();
+  EXPECT_EQ(kind(out.put(Bytes(2000))), "invalid");
+}
+
+TEST_F(ZmqQueue, AMebibyteOutlivesItsSenderWithoutAReader) {
+  auto queue = make<Bytes>();
+  Forked child{[&] {
+    auto out = found<Bytes>(endpoint).sender();
+    if (!out.put(test::pattern(5, 1U << 20U), patience)) return 1;
+    ::kill(::getpid(), SIGKILL);  // at once
+    return 2;
+  }};
+  ASSERT_TRUE(child.wait(deadline_in(patience)));
+  EXPECT_EQ(*queue.receiver().get(patience).value(), test::pattern(5, 1U << 20U));
+}
+
+TEST_F(ZmqQueue, WhatADeadReceiverHadGoesToAnotherAndInTheEndToTheQuarantine) {
+  auto queue = make({.attempts_max = 3});
+  queue.sender().put(42).value();
+  for (std::uint32_t attempt = 1; attempt <= 3; ++attempt) {
+    Forked child{[&] {
+      auto in = found(endpoint).receiver();
+      auto item = in.get(patience).value();
+      if (*item != 42 || item.attempt() != attempt) return 1;
+      ::kill(::getpid(), SIGKILL);
+      return 2;
+    }};
+    const auto status = child.wait(deadline_in(patience));
+    ASSERT_TRUE(status);
+    EXPECT_TRUE(WIFSIGNALED(*status)) << WEXITSTATUS(*status);
+  }
+  ASSERT_TRUE(queue.drain(patience));
+  const auto quarantine = queue.quarantine();
+  ASSERT_EQ(quarantine.size(), 1U);
+  EXPECT_EQ(quarantine.front().cause, Quarantined::Cause::attempts);
+  EXPECT_EQ(quarantine.front().attempts, 3U);
+  EXPECT_EQ(queue.counts(), (QueueCounts{.put = 1, .given_back = 3, .quarantined = 1}));
+}
+
+TEST_F(ZmqQueue, ItemsAreGivenBackGivenUpAndRefusedWhenTheyDoNotDecode) {
+  auto queue = make();
+  auto out = queue.sender();
+  auto in = queue.receiver();
+  out.put(1).value();
+  in.get(patience).value().give_back();
+  auto again = in.get(patience).value();
+  EXPECT_EQ(again.attempt(), 2U);
+  again.give_up();
+  found<std::string>(endpoint).sender().put("no number").value();
+  EXPECT_EQ(kind(in.get(50ms)), "timed_out");
+  ASSERT_TRUE(queue.drain(patience));
+  const auto quarantine = queue.quarantine();
+  ASSERT_EQ(quarantine.size(), 2U);
+  EXPECT_EQ(quarantine[0].cause, Quarantined::Cause::given_up);
+  EXPECT_EQ(quarantine[1].cause, Quarantined::Cause::malformed);
+}
+
+TEST_F(ZmqQueue, AReceiverThatLeavesGivesBackAndWhatItNeverSawCountsAsNoAttempt) {
+  auto queue = make();
+  auto out = queue.sender();
+  {
+    auto in = queue.receiver();
+    const Waitable ready = in.readable();
+    EXPECT_EQ(kind(select({ready}, 0ns)), "timed_out");
+    out.put(1).value();
+    ASSERT_TRUE(select({ready}, patience)) << "it has been handed the item by now";
+  }
+  auto item = queue.receiver().get(patience).value();
+  EXPECT_EQ(item.attempt(), 1U);
+  EXPECT_EQ(queue.counts().given_back, 0U);
+}
+
+TEST_F(ZmqQueue, EndsWhenItIsClosedItsSendersAreGoneAndAllIsAcknowledged) {
+  auto queue = make();
+  auto in = queue.receiver();
+  auto other = queue.receiver();
+  auto out = queue.sender();
+  out.put(1).value();
+  queue.close();
+  EXPECT_EQ(kind(queue.try_sender()), "closed");
+  out.put(2).value();
+  out = {};
+  auto first = in.get(patience).value();
+  auto second = in.get(patience).value();
+  EXPECT_EQ(kind(other.get(30ms)), "timed_out") << "they may come back";
+  EXPECT_EQ(kind(in.get(patience)), "closed") << "nobody else can give it anything";
+  first.acknowledge();
+  second.acknowledge();
+  EXPECT_EQ(kind(other.get(patience)), "closed");
+  int rest = 0;
+  for ([[maybe_unused]] auto& item : other) ++rest;
+  EXPECT_EQ(rest, 0);
+}
+
+TEST_F(ZmqQueue, ASenderOnItsWayHoldsTheStreamOpen) {
+  auto access = QueueServer::create("ipc://*").value();
+  const auto pass = access->pass(troupe::detail::QueueAccess::End::sender).value();
+  ASSERT_TRUE(is_passed_end(pass));
+  access->close();
+  EXPECT_EQ(kind(access->pass(troupe::detail::QueueAccess::End::sender)), "closed");
+  Receiver<int> in{access->receiver().value()};
+  EXPECT_EQ(kind(in.get(30ms)), "timed_out");
+  Forked child{[&] {
+    Sender<int> out{arrive_sender(pass).value()};
+    return out.put(5, patience) ? 0 : 1;
+  }};
+  auto item = in.get(patience).value();
+  EXPECT_EQ(*item, 5);
+  item.acknowledge();
+  EXPECT_EQ(child.exit_code(deadline_in(patience)), 0);
+  EXPECT_EQ(kind(in.get(patience)), "closed");
+  EXPECT_EQ(kind(arrive_sender(pass)), "refused") << "it has arrived once";
+  EXPECT_EQ(kind(arrive_receiver(pass)), "malformed");
+}
+
+TEST_F(ZmqQueue, ASenderOnItsWayIsGivenUpWithWhoeverAnsweredForIt) {
+  auto queue = make();
+  Forked child{[&] {
+    auto access = connect_queue(endpoint, {}, patience).value();
+    if (!access->pass(troupe::detail::QueueAccess::End::sender)) return 1;
+    ::kill(::getpid(), SIGKILL);
+    return 2;
+  }};
+  ASSERT_TRUE(child.wait(deadline_in(patience)));
+  queue.close();
+  EXPECT_EQ(kind(queue.receiver().get(patience)), "closed");
+}
+
+TEST_F(ZmqQueue, DrainSaysWhoHoldsWhat) {
+  auto queue = make();
+  queue.sender().put(1).value();
+  Gate has_it;
+  Gate may_go;
+  Forked child{[&] {
+    auto in = found(endpoint).receiver();
+    auto item = in.get(patience).value();
+    has_it.open();
+    if (!may_go.wait()) return 1;
+    item.acknowledge();
+    return 0;
+  }};
+  ASSERT_TRUE(has_it.wait());
+  auto far = found(endpoint);
+  for (auto* access : {&queue, &far}) {
+    const auto drained = access->drain(20ms);
+    ASSERT_EQ(kind(drained), "timed_out");
+    EXPECT_NE(drained.error().text.find("process " + std::to_string(child.pid())), std::string::npos)
+        << drained.error().text;
+    ASSERT_EQ(access->holders().size(), 1U);
+    EXPECT_EQ(access->holders().front().process.pid, child.pid());
+    EXPECT_EQ(access->size(), 1U);
+  }
+  may_go.open();
+  EXPECT_TRUE(far.drain(patience));
+  EXPECT_TRUE(queue.drain(patience));
+  EXPECT_EQ(child.exit_code(deadline_in(patience)), 0);
+  EXPECT_EQ(far.counts(), queue.counts());
+}
+
+TEST_F(ZmqQueue, SaysDownWhenItsOwnerHasDied) {
+  int pipe_ends[2];
+  ASSERT_EQ(::pipe(pipe_ends), 0);
+  const OwnedFd out{pipe_ends[0]};
+  OwnedFd in{pipe_ends[1]};
+  Forked child{[&] {
+    auto queue = make();
+    if (::write(in.get(), endpoint.c_str(), endpoint.size() + 1) == -1) return 1;
+    ::pause();
+    return 2;
+  }};
+  in.reset();
+  endpoint.resize(200);
+  ASSERT_GT(::read(out.get(), endpoint.data(), endpoint.size()), 0);
+  endpoint.resize(endpoint.find('\0'));
+  auto queue = found(endpoint);
+  auto sender = queue.sender();
+  auto receiver = queue.receiver();
+  sender.put(1).value();
+  child.kill();
+  EXPECT_EQ(kind(receiver.get(patience)), "down");
+  EXPECT_EQ(kind(sender.put(2, patience)), "down");
+}
+
+TEST_F(ZmqQueue, SaysClosedWhenItsOwnerLetsGoOfIt) {
+  std::optional<Queue<int>> queue{make()};
+  auto in = queue->receiver();
+  auto out = queue->sender();
+  queue.reset();
+  EXPECT_EQ(kind(in.get(patience)), "closed");
+  EXPECT_EQ(kind(out.put(1, patience)), "closed");
+}
+
+TEST_F(ZmqQueue, AForkedChildIsRefusedTheCopiesAndConnectsByItself) {
+  auto queue = make();
+  auto out = queue.sender();
+  auto in = queue.receiver();
+  Forked child{[&] {
+    if (kind(out.put(1)) != "refused" || kind(in.get_nowait()) != "refused") return 1;
+    if (kind(queue.try_sender()) != "refused" || kind(queue.drain(1ms)) != "refused") return 2;
+    auto own = found(endpoint);
+    return own.sender().put(9, patience) ? 0 : 3;
+  }};
+  EXPECT_EQ(child.exit_code(deadline_in(patience)), 0);
+  EXPECT_EQ(*in.get(patience).value(), 9);
+}
+
+TEST_F(ZmqQueue, WithKeysLetsInWhomItAllowsAndWhomItPassedAnEnd) {
+  const auto server = Keys::generate().value();
+  const auto client = Keys::generate().value();
+  auto access =
+      QueueServer::create("tcp://127.0.0.1:*", {}, {.own = server, .allowed = {client.public_key}}).value();
+  const auto at = endpoint_of(*access);
+  const auto pass = access->pass(troupe::detail::QueueAccess::End::sender).value();
+  Forked child{[&] {
+    Sender<int> out{arrive_sender(pass).value()};
+    return out.put(5, patience) ? 0 : 1;
+  }};
+  EXPECT_EQ(child.exit_code(deadline_in(patience)), 0);
+  Receiver<int> in{access->receiver().value()};
+  EXPECT_EQ(*in.get(patience).value(), 5);
+  EXPECT_EQ(kind(connect_queue(at, {.own = client, .server_key = server.public_key}, patience)), "done");
+  const auto stranger = Keys::generate().value();
+  EXPECT_EQ(kind(connect_queue(at, {.own = stranger, .server_key = server.public_key}, patience)), "refused");
+  EXPECT_EQ(kind(connect_queue(at, {}, 300ms)), "timed_out");
+}
+
+TEST_F(ZmqQueue, HasNoMoreEndsThanItsBounds) {
+  auto queue = make({.senders_max = 2, .ends_max = 4});
+  auto one = queue.sender();
+  auto two = queue.sender();
+  EXPECT_EQ(kind(queue.try_sender()), "exhausted");
+  auto in = queue.receiver();
+  EXPECT_EQ(kind(queue.try_receiver()), "exhausted");
+  one = {};
+  EXPECT_EQ(kind(queue.try_sender()), "done");
+}
+
+/// Senders and receivers are killed at random; each item is put by one sender, with the numbers that were
+/// confirmed told to the test through a pipe.
+TEST_F(ZmqQueue, LosesNothingThatWasPutWhoeverIsKilled) {
+  constexpr int rounds = 12;
+  std::mt19937 random{7};
+  auto queue = make<std::uint64_t>({.items_max = 64, .attempts_max = 60});
+  int reports[2];
+  ASSERT_EQ(::pipe(reports), 0);
+  const OwnedFd report_out{reports[0]};
+  OwnedFd report_in{reports[1]};
+  std::map<std::uint64_t, int> handled;
+  const auto start_sender = [&](std::uint64_t id) {
+    return Forked{[&, id] {
+      auto out = found<std::uint64_t>(endpoint).sender();
+      for (std::uint64_t n = id << 32U;; ++n) {
+        if (!out.put(n, patience)) return 1;
+        if (::write(report_in.get(), &n, sizeof n) != sizeof n) return 2;  // whole, being short
+      }
+    }};
+  };
+  const auto start_receiver = [&] {
+    return Forked{[&] {
+      auto in = found<std::uint64_t>(endpoint).receiver();
+      for (;;) {
+        auto item = in.get(patience).value();
+        const std::uint64_t done = *item | std::uint64_t{1} << 63U;
+        if (::write(report_in.get(), &done, sizeof done) != sizeof done) return 2;
+        item.acknowledge();
+      }
+    }};
+  };
+  std::uint64_t senders = 0;
+  std::vector<Forked> writing;
+  std::vector<Forked> reading;
+  for (int i = 0; i < 3; ++i) writing.push_back(start_sender(++senders));
+  for (int i = 0; i < 3; ++i) reading.push_back(start_receiver());
+  const auto hear = [&] {
+    std::uint64_t report = 0;
+    if (::read(report_out.get(), &report, sizeof report) != sizeof report) return false;
+    ++handled[report];
+    return true;
+  };
+  for (int round = 0; round < rounds; ++round) {
+    for (auto left = std::uniform_int_distribution<int>{0, 150}(random); left > 0; --left)
+      ASSERT_TRUE(hear());
+    const auto victim = std::uniform_int_distribution<std::size_t>{0, 2}(random);
+    if (round % 2 == 0) {
+      writing[victim].kill();
+      writing[victim] = start_sender(++senders);
+    } else {
+      reading[victim].kill();
+      reading[victim] = start_receiver();
+    }
+  }
+  for (auto& sender : writing) sender.kill();
+  std::thread drained{[&] { EXPECT_TRUE(queue.drain(patience)); }};
+  while (queue.size() != 0)
+    if (!troupe::detail::wait_readable(report_out.get(), deadline_in(10ms)) || !hear()) continue;
+  drained.join();
+  for (auto& receiver : reading) receiver.kill();
+  report_in.reset();
+  while (hear()) {}
+  constexpr std::uint64_t done = std::uint64_t{1} << 63U;
+  std::uint64_t confirmed = 0;
+  std::uint64_t twice = 0;
+  for (const auto& [report, times] : handled) {
+    if ((report & done) != 0) {
+      twice += static_cast<std::uint64_t>(times - 1);
+      continue;
+    }
+    ++confirmed;
+    EXPECT_GE(handled[report | done], 1) << "lost: " << report;
+  }
+  const auto counts = queue.counts();
+  EXPECT_EQ(counts.put, counts.acknowledged);
+  EXPECT_LE(twice, counts.given_back) << "only what a death gave back comes twice";
+  EXPECT_LE(counts.given_back, static_cast<std::uint64_t>(rounds / 2) + 3) << "one item for each death";
+  std::printf("queue: %d kills, %llu confirmed, 0 lost, %llu handled twice\n", rounds,
+              static_cast<unsigned long long>(confirmed), static_cast<unsigned long long>(twice));
+}
+
+}  // namespace
+}  // namespace troupe::zmq

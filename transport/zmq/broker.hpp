@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Internal. The owner's side of a queue over ZeroMQ: holds the items, and serves all ends.
+
+#include <condition_variable>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <troupe/transport/queue_end.hpp>
+#include <troupe/zmq/keys.hpp>
+#include <troupe/zmq/ledger.hpp>
+#include <troupe/zmq/place.hpp>
+#include <troupe/zmq/post.hpp>
+#include <troupe/zmq/wire.hpp>
+
+namespace troupe::zmq::detail {
+
+/// Owner: QueueServer. The post's thread does what ends ask for (on_*); the owner's thread looks and closes.
+/// Both under the lock.
+class Broker final : public Guest {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Broker>> create(const std::string& endpoint,
+                                                              const QueueOptions& options,
+                                                              const Security& security);
+  ~Broker() override;  ///< never in a forked child
+
+  [[nodiscard]] const std::string& endpoint() const noexcept { return booking_->endpoint(); }
+  [[nodiscard]] Result<void> expect_sender(std::uint64_t token);
+  void close();
+  [[nodiscard]] std::size_t size() const;
+  [[nodiscard]] Result<void> drain(TimePoint deadline);
+  [[nodiscard]] std::vector<Holder> holders() const;
+  [[nodiscard]] QueueCounts counts() const;
+  [[nodiscard]] std::vector<Quarantined> quarantine() const;
+  [[nodiscard]] std::uint64_t malformed() const;
+
+  void on_seated(Seat& seat) override { seat_ = &seat; }
+  void on_message(PeerId from, std::span<const std::byte> message) override;
+  void on_nonsense() override;
+  void on_process_ended(int watch) override;
+  void on_disconnect() override {}
+  void on_not_admitted() override {}
+  void on_round() override;
+
+ private:
+  struct End {
+    PeerId peer = 0;
+    wire::QueueRole role{};
+    int watch = -1;
+    Ledger::Freed told{};
+    std::uint64_t waits = 0;  ///< the number of a `want` or `empty` that is not answered yet; 0: none
+    bool dead = false;
+    bool unreachable = false;
+    TimePoint drained_by = never;
+  };
+  using Ends = std::map<EndId, End>;
+
+  Broker(const QueueOptions& options) : options_{options}, ledger_{options} {}
+
+  void on_hello(PeerId from, const wire::QueueHeader& header, std::span<const std::byte> body);
+  [[nodiscard]] Result<void> admit(PeerId from, EndId id, const wire::QueueHello& hello);
+  [[nodiscard]] Result<int> watch(const wire::QueueHello& hello);
+  /// False for what breaks the rules.
+  [[nodiscard]] bool on_request(EndId id, End& end, const wire::QueueHeader& header,
+                                std::span<const std::byte> body);
+  [[nodiscard]] bool on_sender(EndId id, End& end, const wire::QueueHeader& header,
+                               std::span<const std::byte> body);
+  [[nodiscard]] bool on_receiver(EndId id, End& end, const wire::QueueHeader& header);
+  [[nodiscard]] bool on_access(EndId id, End& end, const wire::QueueHeader& header);
+  void on_query(End& end, EndId id, const wire::QueueHeader& header);
+  void drop(EndId id, std::uint64_t seen);
+  void serve();
+  [[nodiscard]] bool serve(EndId id, End& end);
+  void tell_freed(EndId id, End& end);
+  [[nodiscard]] bool has_left(End& end);
+  void answer(EndId id, const End& end, std::uint64_t number, wire::QueueStatus status, std::uint64_t a = 0,
+              std::uint64_t b = 0, std::span<const std::byte> body = {});
+  Seat::Sent say(PeerId to, const wire::QueueHeader& header, std::span<const std::byte> body = {});
+
+  const QueueOptions options_;
+  Seat* seat_ = nullptr;
+  mutable std::mutex lock_;
+  std::condition_variable changed_;
+  Ledger ledger_;
+  Ends ends_{};
+  std::map<PeerId, EndId> by_peer_{};
+  std::list<EndId> waiting_{};  ///< longest first
+  std::uint64_t malformed_ = 0;
+  std::optional<Place> place_{};
+  Booking booking_{};  // last: goes first
+};
+
+}  // namespace troupe::zmq::detail

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Internal. An end of a queue as a socket: requests, and their answers.
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <troupe/transport/fork_guard.hpp>
+#include <troupe/transport/queue_end.hpp>
+#include <troupe/zmq/keys.hpp>
+#include <troupe/zmq/ledger.hpp>
+#include <troupe/zmq/post.hpp>
+#include <troupe/zmq/wire.hpp>
+#include <vector>
+
+namespace troupe::zmq::detail {
+
+/// What it takes to reach a queue's owner.
+struct Reach {
+  std::string endpoint{};
+  Security security{};
+};
+
+/// The program's side asks and waits; the post's thread sends and listens (on_*). Both under the lock. What
+/// was asked and not answered is asked again whenever the connection has been made anew.
+class Caller final : public Guest {
+ public:
+  struct Answer {
+    wire::QueueStatus status{};
+    std::uint64_t a = 0;
+    std::uint64_t b = 0;
+    Bytes body{};
+  };
+
+  [[nodiscard]] static Result<std::unique_ptr<Caller>> connect(const Reach& reach, wire::QueueRole role,
+                                                               std::uint64_t token, TimePoint deadline);
+  ~Caller() override;  ///< never in a forked child
+
+  [[nodiscard]] bool forked() const noexcept { return guard_.forked(); }
+  [[nodiscard]] Result<void> check() const { return guard_.check("ZeroMQ queue"); }
+  [[nodiscard]] const wire::QueueWelcome& bounds() const noexcept { return welcome_; }
+  [[nodiscard]] const std::string& endpoint() const noexcept { return booking_->endpoint(); }
+  [[nodiscard]] int descriptor() const noexcept { return sign_.descriptor(); }
+
+  /// Asks, and returns the number of the request; its answer is kept until it is fetched.
+  std::uint64_t ask(wire::QueueKind kind, std::uint64_t a = 0, std::uint64_t b = 0,
+                    std::span<const std::byte> body = {});
+  /// As ask(), for what needs no answer: it is only made sure that it arrives.
+  void tell(wire::QueueKind kind, std::uint64_t a, std::uint64_t b);
+  /// `timed_out`; `down` and `closed` when the owner is no more.
+  [[nodiscard]] Result<Answer> fetch(std::uint64_t number, TimePoint deadline);
+  [[nodiscard]] bool has_answer(std::uint64_t number) const;
+  /// Has a `want` or an `empty` answered at once. It is not repeated.
+  void unwant(std::uint64_t number);
+  /// Leaves in order: waits for the owner's word, at most as long as this.
+  void leave(std::uint64_t seen, TimePoint deadline) noexcept;
+
+  [[nodiscard]] std::optional<Error> over() const;
+  /// Waits until something has come after the moment in which `when` was so.
+  [[nodiscard]] Ledger::Freed freed() const;
+  /// False at the deadline; true when something has left the queue since, or it is over.
+  [[nodiscard]] bool wait_freed(const Ledger::Freed& since, TimePoint deadline);
+
+  void on_seated(Seat& seat) override { seat_ = &seat; }
+  void on_message(PeerId from, std::span<const std::byte> message) override;
+  void on_nonsense() override {}
+  void on_process_ended(int watch) override;
+  void on_disconnect() override {}
+  void on_not_admitted() override;
+  void on_round() override;
+
+ private:
+  struct Request {
+    wire::QueueHeader header{};
+    Bytes body{};
+    bool sent = false;
+    bool wants_answer = true;
+  };
+
+  Caller(wire::QueueRole role, std::uint64_t token) : role_{role}, token_{token} {}
+  std::uint64_t put(wire::QueueKind kind, std::uint64_t a, std::uint64_t b, std::span<const std::byte> body,
+                    bool wants_answer);
+  [[nodiscard]] std::optional<Error> over_now() const;
+  void on_welcome(const wire::QueueHeader& header, std::span<const std::byte> body);
+  void on_answer(const wire::QueueHeader& header, std::span<const std::byte> body);
+  void on_refused(const wire::QueueHeader& header, std::span<const std::byte> body);
+  void say_hello();
+  void send_requests();
+  void break_off(Error error);
+
+  const wire::QueueRole role_;
+  const std::uint64_t token_;
+  troupe::detail::ForkGuard guard_{};
+  Seat* seat_ = nullptr;
+
+  mutable std::mutex lock_;
+  std::condition_variable changed_;
+  std::uint64_t session_ = 0;
+  bool linked_ = false;
+  bool welcomed_ = false;
+  wire::QueueWelcome welcome_{};
+  std::uint64_t numbers_ = 0;
+  std::map<std::uint64_t, Request> requests_{};  ///< not answered yet
+  std::map<std::uint64_t, Answer> answers_{};    ///< not fetched yet
+  std::vector<std::uint64_t> unwanted_{};
+  Ledger::Freed freed_{};
+  std::optional<Error> broken_{};
+  bool dead_ = false;
+  bool gone_ = false;
+
+  ReadySign sign_{};
+  Booking booking_{};  // last: goes first
+};
+
+}  // namespace troupe::zmq::detail

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/zmq/passing.hpp>
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace troupe::zmq::detail {
+
+std::vector<PlainQuarantined> plain(const std::deque<Quarantined>& items) {
+  std::vector<PlainQuarantined> all;
+  for (const auto& item : items)
+    all.push_back({static_cast<std::uint8_t>(item.cause), item.attempts, item.type, item.bytes});
+  return all;
+}
+
+std::vector<Quarantined> as_quarantined(std::vector<PlainQuarantined> items) {
+  std::vector<Quarantined> all;
+  for (auto& item : items) {
+    const auto cause =
+        std::min<std::uint8_t>(item.cause, static_cast<std::uint8_t>(Quarantined::Cause::malformed));
+    all.push_back({static_cast<Quarantined::Cause>(cause), item.attempts, item.type, std::move(item.bytes)});
+  }
+  return all;
+}
+
+std::vector<std::byte> with_type(std::uint64_t type, std::span<const std::byte> bytes) {
+  std::vector<std::byte> all(sizeof type + bytes.size());
+  std::memcpy(all.data(), &type, sizeof type);
+  std::ranges::copy(bytes, all.data() + sizeof type);
+  return all;
+}
+
+std::uint64_t random_number() {
+  std::uint64_t number = 0;
+  while (number == 0)
+    if (::getrandom(&number, sizeof number, 0) != sizeof number) number = 0;
+  return number;
+}
+
+Error not_drained(const std::string& name, std::size_t size, const std::vector<Holder>& holders) {
+  std::string text = "queue " + name + ": " + std::to_string(size) + " items are left";
+  for (const auto& holder : holders)
+    text += "; process " + std::to_string(holder.process.pid) + " holds " + std::to_string(holder.items);
+  return {ErrorKind::timed_out, 0, std::move(text)};
+}
+
+}  // namespace troupe::zmq::detail
