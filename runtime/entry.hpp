@@ -25,6 +25,7 @@ struct PackedCall {
   /// The arguments themselves, if they hold descriptors: an end of a channel that was moved in stays whole
   /// until the start has been taken, or is given up with this object.
   std::shared_ptr<const void> held{};
+  std::vector<DescriptorStore::OnceKnown> once_known{};  ///< to be told the pid
 };
 
 /// How an argument is kept for the other process: a string literal as a string.
@@ -38,6 +39,16 @@ Tuple decode_arguments(std::span<const std::byte> bytes, DescriptorStore& descri
   return decode<Tuple>(bytes, &descriptors).value();
 }
 
+/// What the arguments hold, and what is to be done once there is a process to get them.
+struct StartList final : DescriptorList {
+  StartList() noexcept : DescriptorList{control::start_descriptors_max} {}
+  bool once_known(OnceKnown act) override {
+    acts.push_back(std::move(act));
+    return true;
+  }
+  std::vector<OnceKnown> acts{};
+};
+
 /// The arguments behind `prefix`. `invalid` when they need more than control::start_bytes_max, `exhausted`
 /// when they hold more than control::start_descriptors_max descriptors.
 template <class Tuple>
@@ -49,10 +60,11 @@ Result<PackedCall> pack_arguments(FunctionId entry, Tuple arguments, std::span<c
                                            " bytes, and a start carries at most " +
                                            std::to_string(control::start_bytes_max) +
                                            "; try a Blob, or sending them as messages");
-  DescriptorList descriptors{control::start_descriptors_max};
+  StartList descriptors;
   auto encoded = encode(arguments, std::span{call.arguments}.subspan(prefix.size()), &descriptors);
   if (!encoded) return failure(std::move(encoded));
-  if (descriptors.empty()) return call;
+  call.once_known = std::move(descriptors.acts);
+  if (descriptors.empty() && call.once_known.empty()) return call;
   call.descriptors = std::move(descriptors).take();
   call.held = std::make_shared<const Tuple>(std::move(arguments));
   return call;

@@ -108,6 +108,7 @@ Result<void> Process::start() {
   request.policy.stop_within = state.options.stop_within;
   auto child = detail::start_child(**link, request, state.call);
   if (!child) return failure(std::move(child));
+  for (const auto& act : state.call.once_known) act(child->record.pid);
   state.call = {};  // it has its arguments: what they held is no longer this process's
   state.child = child->record.id;
   state.generation = KeeperLink::current_generation();

@@ -78,6 +78,13 @@ class OutputArchive : cereal::access {
   /// `load` gets. Writes a name of 8 bytes. What goes wrong is the error of `encode`.
   void deposit(int fd) { put(put_into_store(fd)); }
 
+  /// Whether what is deposited can travel; not so while only the size is asked for.
+  [[nodiscard]] bool carries() const noexcept { return store_ != nullptr; }
+  /// As DescriptorStore::once_known.
+  bool once_known(DescriptorStore::OnceKnown act) {
+    return store_ != nullptr && store_->once_known(std::move(act));
+  }
+
   /// `refused` without a store, or what the store said.
   [[nodiscard]] Result<void> deposited() const { return deposits_ ? deposits_->outcome : Result<void>{}; }
   /// The value is encoded: what it has deposited stays.

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <troupe/transport/owned_fd.hpp>
 #include <troupe/transport/result.hpp>
 #include <utility>
@@ -31,6 +32,14 @@ class DescriptorStore {
   [[nodiscard]] virtual Result<OwnedFd> get(std::uint64_t name) = 0;
   /// Nobody will ask for it any more. Unknown names are ignored.
   virtual void drop(std::uint64_t name) noexcept = 0;
+
+  /// To be told the pid of the process that gets the value, once that is known. False where nobody will say:
+  /// only a start knows.
+  using OnceKnown = std::function<void(std::int32_t pid)>;
+  virtual bool once_known(OnceKnown act) {
+    static_cast<void>(act);
+    return false;
+  }
 };
 
 /// The descriptors of one value, in the order in which it names them; a name is a place in this list.
@@ -38,7 +47,7 @@ class DescriptorStore {
 /// The sender encodes into an empty one and sends borrowed() beside the bytes; the receiver decodes from one
 /// made of what has arrived. A place is given out once: a name that comes again, or is none, is `malformed`.
 /// Owner: one thread at a time.
-class DescriptorList final : public DescriptorStore {
+class DescriptorList : public DescriptorStore {
  public:
   /// `descriptors_max`: how many can travel at once; one more is `exhausted`.
   explicit DescriptorList(std::size_t descriptors_max) noexcept : descriptors_max_{descriptors_max} {}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <iterator>
 #include <memory>
@@ -25,12 +27,81 @@ struct SharedEnd {
   explicit SharedEnd(std::unique_ptr<End> it) : end{std::move(it)} {}
   std::mutex lock;
   std::unique_ptr<End> end;
-  std::vector<std::byte> copy{};  ///< of the item that is being decoded
+  std::vector<std::byte> copy{};                                        ///< of the item that is being decoded
+  std::vector<std::function<void(const ProcessMark&)>> answered_for{};  ///< ends on their way in messages
 };
 
 [[nodiscard]] Result<std::unique_ptr<QueueAccess>> make_shared_queue(const QueueOptions& options);
 [[nodiscard]] Result<std::unique_ptr<QueueAccess>> attach_shared_queue(std::vector<OwnedFd> descriptors);
 [[nodiscard]] Error wrong_item(std::uint64_t type, std::string_view expected);
+
+/// Of the Queue that an end was taken from: it makes ends for other processes. Gone with that Queue.
+using WeakAccess = std::weak_ptr<SharedEnd<QueueAccess>>;
+
+/// An end as it travels: of one size, whatever carries the queue, since a size is asked for before the end is
+/// made.
+struct TravellingEnd {
+  static constexpr std::size_t bytes_max = 640;
+  static constexpr std::size_t descriptors_max = 6;
+
+  QueuePass pass{};
+
+  template <class Archive>
+  void save(Archive& archive) const {
+    std::array<std::byte, bytes_max> bytes{};
+    std::copy_n(pass.bytes.begin(), std::min(pass.bytes.size(), bytes_max), bytes.begin());
+    archive(static_cast<std::uint32_t>(pass.bytes.size()),
+            static_cast<std::uint32_t>(pass.descriptors.size()), bytes);
+    for (std::size_t i = 0; i < descriptors_max; ++i) {
+      if (i < pass.descriptors.size())
+        archive.deposit(pass.descriptors[i].get());
+      else
+        archive(std::uint64_t{0});
+    }
+  }
+  template <class Archive>
+  void load(Archive& archive) {
+    std::uint32_t size = 0;
+    std::uint32_t descriptors = 0;
+    std::array<std::byte, bytes_max> bytes{};
+    archive(size, descriptors, bytes);
+    if (size > bytes_max || descriptors > descriptors_max)
+      throw Failure{{ErrorKind::malformed, 0, "queue: an end of more than an end has"}};
+    pass.bytes.assign(bytes.begin(), bytes.begin() + size);
+    for (std::size_t i = 0; i < descriptors_max; ++i) {
+      std::uint64_t nothing = 0;
+      if (i < descriptors)
+        pass.descriptors.push_back(archive.withdraw());
+      else
+        archive(nothing);
+    }
+  }
+};
+
+/// Of this process, for another one: made when it is written. Without a store for its descriptors it is
+/// `refused`.
+template <class Archive>
+void save_end(Archive& archive, const WeakAccess& weak, QueueAccess::End end) {
+  TravellingEnd travelling;
+  if (archive.carries()) {
+    const auto access = weak.lock();
+    if (!access)
+      throw Failure{{ErrorKind::refused, 0, "queue: this end cannot be passed on; pass one from the Queue"}};
+    const std::lock_guard lock{access->lock};
+    auto pass = access->end->pass(end);
+    if (!pass) throw Failure{std::move(pass.error())};
+    travelling.pass = std::move(*pass);
+    if (auto act = std::move(travelling.pass.once_known)) {
+      const bool told = archive.once_known([act](std::int32_t pid) {
+        if (const auto mark = mark_of(pid)) act(*mark);
+      });
+      if (!told) access->answered_for.push_back(std::move(act));
+    }
+  } else {
+    travelling.pass.descriptors.emplace_back();  // only to be counted, or refused
+  }
+  archive(travelling);
+}
 
 inline constexpr std::size_t size_tag_bytes = sizeof(std::uint64_t);  ///< in front of encoded Bytes
 
@@ -42,8 +113,21 @@ template <class T>
 class Sender {
  public:
   Sender() = default;  ///< of no queue: `invalid`
-  explicit Sender(std::unique_ptr<detail::QueueSender> end)
-      : end_{std::make_shared<detail::SharedEnd<detail::QueueSender>>(std::move(end))} {}
+  explicit Sender(std::unique_ptr<detail::QueueSender> end, detail::WeakAccess access = {})
+      : end_{std::make_shared<detail::SharedEnd<detail::QueueSender>>(std::move(end))},
+        access_{std::move(access)} {}
+
+  /// As an argument of a Process, or in a message: the other process gets a sender of its own.
+  template <class Archive>
+  void save(Archive& archive) const {
+    detail::save_end(archive, access_, detail::QueueAccess::End::sender);
+  }
+  template <class Archive>
+  void load(Archive& archive) {
+    detail::TravellingEnd travelling;
+    archive(travelling);
+    *this = Sender{detail::arrived_sender(std::move(travelling.pass)).value()};
+  }
 
   /// Puts a value. When it returns `queued`, the value outlives this process. `timed_out` or `full` when
   /// there was no room (QueueOptions::overflow), `invalid` for what never fits.
@@ -107,6 +191,7 @@ class Sender {
     return failure(ErrorKind::invalid, "queue: this sender belongs to none; take one from a Queue");
   }
   std::shared_ptr<detail::SharedEnd<detail::QueueSender>> end_;
+  detail::WeakAccess access_{};  ///< by which ends are made for other processes; none in one that arrived
 };
 
 /// An item taken out of a queue, in the hand of its receiver until it says what became of it.
@@ -163,8 +248,20 @@ class Receiver {
 
  public:
   Receiver() = default;  ///< of no queue: `invalid`
-  explicit Receiver(std::unique_ptr<detail::QueueReceiver> end)
-      : end_{std::make_shared<End>(std::move(end))} {}
+  explicit Receiver(std::unique_ptr<detail::QueueReceiver> end, detail::WeakAccess access = {})
+      : end_{std::make_shared<End>(std::move(end))}, access_{std::move(access)} {}
+
+  /// As an argument of a Process, or in a message: the other process gets a receiver of its own.
+  template <class Archive>
+  void save(Archive& archive) const {
+    detail::save_end(archive, access_, detail::QueueAccess::End::receiver);
+  }
+  template <class Archive>
+  void load(Archive& archive) {
+    detail::TravellingEnd travelling;
+    archive(travelling);
+    *this = Receiver{detail::arrived_receiver(std::move(travelling.pass)).value()};
+  }
 
   /// The next item. `timed_out`; `closed` when the stream has ended: closed by its owner (or the owner died),
   /// no sender left, and nothing in it that somebody else could still give back. What does not decode goes to
@@ -267,6 +364,7 @@ class Receiver {
     return decode<T>(end_->copy);
   }
   std::shared_ptr<End> end_;
+  detail::WeakAccess access_{};
 };
 
 /// A way from many processes to many others: bounded, one-way, for values of one type.
@@ -304,6 +402,9 @@ class Queue {
   /// Ends for this process; the same as above, but throwing.
   [[nodiscard]] Sender<T> sender() { return try_sender().value(); }
   [[nodiscard]] Receiver<T> receiver() { return try_receiver().value(); }
+  /// So that a queue can be given where one of its ends is taken, as to a Process.
+  operator Sender<T>() { return sender(); }      // NOLINT(google-explicit-constructor)
+  operator Receiver<T>() { return receiver(); }  // NOLINT(google-explicit-constructor)
 
   /// The owner holds the stream open no longer: no new senders; it ends when those that there are have gone
   /// and all is acknowledged.
@@ -336,7 +437,7 @@ class Queue {
 
  private:
   explicit Queue(std::unique_ptr<detail::QueueAccess> access)
-      : shared_{std::make_unique<detail::SharedEnd<detail::QueueAccess>>(std::move(access))} {}
+      : shared_{std::make_shared<detail::SharedEnd<detail::QueueAccess>>(std::move(access))} {}
 
   template <class Act>
   auto with(Act act) {
@@ -347,10 +448,10 @@ class Queue {
   Result<Typed> end_of(Make make) {
     auto end = with([&](auto& access) { return (access.*make)(); });
     if (!end) return failure(std::move(end));
-    return Typed{std::move(*end)};
+    return Typed{std::move(*end), shared_};
   }
 
-  std::unique_ptr<detail::SharedEnd<detail::QueueAccess>> shared_;
+  std::shared_ptr<detail::SharedEnd<detail::QueueAccess>> shared_;  // only here: it ends with the queue
 };
 
 }  // namespace troupe

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -91,7 +92,14 @@ struct Taken {
 struct QueuePass {
   std::vector<std::byte> bytes{};
   std::vector<OwnedFd> descriptors{};
+  /// To be called with the process that gets it, once that is known: from then on that answers for it. Until
+  /// then a sender on its way lives as long as this function.
+  std::function<void(const ProcessMark& process)> once_known{};
 };
+
+/// What pass() gave, at its destination, whatever carries the queue.
+[[nodiscard]] Result<std::unique_ptr<class QueueSender>> arrived_sender(QueuePass pass);
+[[nodiscard]] Result<std::unique_ptr<class QueueReceiver>> arrived_receiver(QueuePass pass);
 
 /// The sending end of a queue, below types. One thread at a time (queue.hpp holds the lock).
 class QueueSender {
@@ -138,7 +146,7 @@ class QueueAccess {
   [[nodiscard]] virtual Result<std::unique_ptr<QueueReceiver>> receiver() = 0;
   enum class End : std::uint8_t { sender, receiver };
   /// An end for another process. A sender on its way counts as one: it holds the stream open until it has
-  /// arrived and ended there, or until this access, which answers for it, is gone.
+  /// arrived and ended there, or is given up (QueuePass::once_known).
   [[nodiscard]] virtual Result<QueuePass> pass(End end) = 0;
 
   /// Copies of the descriptors by which another process attaches to it; `refused` where the carrier has none.

@@ -36,6 +36,11 @@ tl::unexpected<Error> has_closed(const QueueFile& file) {
   return failure(ErrorKind::closed, "queue " + file.name() + ": it was closed");
 }
 
+bool is_travelling(std::uint64_t word, std::uint32_t generation) noexcept {
+  const SlotState state = SlotState::of(word);
+  return state.kind == Kind::travelling && state.generation == generation;
+}
+
 /// The word of a place that has become free: nobody, one generation later.
 std::uint64_t freed(std::uint64_t word) noexcept {
   return SlotState{Kind::free, (SlotState::of(word).generation + 1) & SlotState::generation_mask, 0, 0}
@@ -103,12 +108,26 @@ Result<QueuePlace> QueuePlace::take(std::shared_ptr<QueueFile> file, Kind kind) 
 Result<QueuePlace> QueuePlace::take_over(std::shared_ptr<QueueFile> file, std::size_t slot,
                                          std::uint64_t held, Kind kind) {
   if (slot >= file->bounds().ends) return failure(ErrorKind::malformed, "queue: an end at no place");
-  const std::uint64_t mine = own_state(*file, kind, SlotState::of(held).generation).word();
-  if (!file->slot(slot).state.compare_exchange_strong(held, mine, std::memory_order_seq_cst))
-    return has_closed(*file);
-  QueuePlace place{std::move(file), slot, mine};
-  place.file_->ring_all();
-  return place;
+  const std::uint32_t generation = SlotState::of(held).generation;
+  const std::uint64_t mine = own_state(*file, kind, generation).word();
+  for (std::uint64_t word = file->slot(slot).state.load(); is_travelling(word, generation);)
+    if (file->slot(slot).state.compare_exchange_weak(word, mine, std::memory_order_seq_cst)) {
+      QueuePlace place{std::move(file), slot, mine};
+      place.file_->ring_all();
+      return place;
+    }
+  return has_closed(*file);
+}
+
+void QueuePlace::assign(const ProcessMark& process) noexcept {
+  if (!file_ || guard_.forked()) return;
+  SlotState state = SlotState::of(word_);
+  state.pid = static_cast<std::uint32_t>(process.pid);
+  state.started = static_cast<std::uint32_t>(process.started) & SlotState::started_mask;
+  std::uint64_t expected = word_;
+  file_->slot(slot_).state.compare_exchange_strong(expected, state.word(), std::memory_order_seq_cst);
+  file_->ring_all();  // sleepers are to watch that process now
+  file_.reset();
 }
 
 QueuePlace::QueuePlace(QueuePlace&& other) noexcept

@@ -20,7 +20,8 @@ class QueuePlace {
   /// taken, for a sender `closed` when the queue was closed. Rings everybody, so that
   /// sleepers learn to watch this process before it does anything.
   [[nodiscard]] static Result<QueuePlace> take(std::shared_ptr<QueueFile> file, queue::SlotState::Kind kind);
-  /// Takes over a place that another process holds for this one. `closed` if it is no longer held.
+  /// Takes over a place that another process holds for this one, in its own name or already in ours. `closed`
+  /// if it is no longer held.
   [[nodiscard]] static Result<QueuePlace> take_over(std::shared_ptr<QueueFile> file, std::size_t slot,
                                                     std::uint64_t held, queue::SlotState::Kind kind);
 
@@ -28,11 +29,11 @@ class QueuePlace {
   QueuePlace& operator=(QueuePlace&& other) noexcept;
   ~QueuePlace() { leave(); }
 
+  /// Makes another process answer for it, unless that has taken it over by now.
+  void assign(const ProcessMark& process) noexcept;
+
   /// Frees it, unless it is another's by now. Not in a plain fork's child.
   void leave() noexcept;
-  /// The destructor will not free it: another process is to take it over.
-  void hand_over() noexcept { file_.reset(); }
-
   [[nodiscard]] queue::Owner owner() const noexcept {
     return {static_cast<std::uint32_t>(slot_), queue::SlotState::of(word_).generation};
   }

@@ -30,7 +30,7 @@ QueuePass make_pass(std::vector<OwnedFd> descriptors, PassWords words, std::stri
   std::vector<std::byte> bytes(sizeof words + name.size());
   std::memcpy(bytes.data(), &words, sizeof words);
   std::memcpy(bytes.data() + sizeof words, name.data(), name.size());
-  return {std::move(bytes), std::move(descriptors)};
+  return {std::move(bytes), std::move(descriptors), {}};
 }
 
 struct Arrived {
@@ -38,7 +38,7 @@ struct Arrived {
   std::shared_ptr<QueueFile> file{};
 };
 
-Result<Arrived> arrive(QueuePass pass) {
+Result<Arrived> arrive(QueuePass& pass) {
   PassWords words;
   if (pass.bytes.size() < sizeof words)
     return failure(ErrorKind::malformed, "queue: an end of too few bytes");
@@ -101,19 +101,19 @@ Result<std::unique_ptr<QueueReceiver>> SharedQueue::receiver() {
 Result<QueuePass> SharedQueue::pass(End end) {
   auto copies = descriptors();
   if (!copies) return failure(std::move(copies));
-  PassWords words;
-  if (end == End::sender) {
-    auto place = QueuePlace::take(file_, Kind::travelling);
-    if (!place) return failure(std::move(place));
-    if (auto lane = QueueWriter::reserve_lane(*file_, place->owner()); !lane) return failure(std::move(lane));
-    words = {.held = place->word(), .slot = static_cast<std::uint32_t>(place->slot())};
-    travelling_.push_back(std::move(*place));
-  }
-  return make_pass(std::move(*copies), words, file_->name());
+  if (end == End::receiver) return make_pass(std::move(*copies), {}, file_->name());
+  auto place = QueuePlace::take(file_, Kind::travelling);
+  if (!place) return failure(std::move(place));
+  if (auto lane = QueueWriter::reserve_lane(*file_, place->owner()); !lane) return failure(std::move(lane));
+  const auto held = std::make_shared<QueuePlace>(std::move(*place));
+  const PassWords words{.held = held->word(), .slot = static_cast<std::uint32_t>(held->slot())};
+  QueuePass pass = make_pass(std::move(*copies), words, file_->name());
+  pass.once_known = [held](const ProcessMark& process) { held->assign(process); };
+  return pass;
 }
 
 Result<std::unique_ptr<QueueSender>> SharedQueue::arrive_sender(QueuePass pass) {
-  auto arrived = arrive(std::move(pass));
+  auto arrived = arrive(pass);
   if (!arrived) return failure(std::move(arrived));
   const auto& [words, file] = *arrived;
   auto place = QueuePlace::take_over(file, words.slot, words.held, Kind::sender);
@@ -123,7 +123,7 @@ Result<std::unique_ptr<QueueSender>> SharedQueue::arrive_sender(QueuePass pass) 
 }
 
 Result<std::unique_ptr<QueueReceiver>> SharedQueue::arrive_receiver(QueuePass pass) {
-  auto arrived = arrive(std::move(pass));
+  auto arrived = arrive(pass);
   if (!arrived) return failure(std::move(arrived));
   auto place = QueuePlace::take(arrived->file, Kind::receiver);
   if (!place) return failure(std::move(place));
@@ -221,13 +221,29 @@ std::vector<QuarantinedItem> SharedQueue::quarantine() {
     if (lease.state == Lease::State::done || lease.lap != static_cast<std::uint32_t>(n)) continue;
     const auto payload = file_->payload(lane, record);
     QuarantinedItem one{static_cast<QuarantinedItem::Cause>(lease.owner),
-                    lease.attempts,
-                    record.type,
-                    {payload.begin(), payload.end()}};
+                        lease.attempts,
+                        record.type,
+                        {payload.begin(), payload.end()}};
     // Unless it made room for a later one meanwhile.
     if (record.lease.load(std::memory_order_seq_cst) == lease.word()) all.push_back(std::move(one));
   }
   return all;
+}
+
+// ---- arriving ---------------------------------------------------------------------------------------------
+
+// Defined where troupe::zmq is linked: its queues are passed as bytes alone.
+[[gnu::weak]] Result<std::unique_ptr<QueueSender>> arrive_foreign_sender(QueuePass pass);
+[[gnu::weak]] Result<std::unique_ptr<QueueReceiver>> arrive_foreign_receiver(QueuePass pass);
+
+Result<std::unique_ptr<QueueSender>> arrived_sender(QueuePass pass) {
+  const bool foreign = pass.descriptors.empty() && arrive_foreign_sender != nullptr;
+  return foreign ? arrive_foreign_sender(std::move(pass)) : SharedQueue::arrive_sender(std::move(pass));
+}
+
+Result<std::unique_ptr<QueueReceiver>> arrived_receiver(QueuePass pass) {
+  const bool foreign = pass.descriptors.empty() && arrive_foreign_receiver != nullptr;
+  return foreign ? arrive_foreign_receiver(std::move(pass)) : SharedQueue::arrive_receiver(std::move(pass));
 }
 
 // ---- for the typed ends -----------------------------------------------------------------------------------

@@ -46,8 +46,7 @@ class SharedQueue final : public QueueAccess {
   [[nodiscard]] Result<void> check() const { return guard_.check("queue"); }
 
   std::shared_ptr<QueueFile> file_;
-  std::optional<QueuePlace> place_;       ///< the owner's, which holds the stream open
-  std::vector<QueuePlace> travelling_{};  ///< of senders that this process answers for until they arrive
+  std::optional<QueuePlace> place_;  ///< the owner's, which holds the stream open
   ForkGuard guard_{};
 };
 

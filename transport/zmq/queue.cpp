@@ -237,3 +237,14 @@ Result<std::unique_ptr<QueueReceiver>> arrive_receiver(const QueuePass& pass) {
 }
 
 }  // namespace troupe::zmq
+
+namespace troupe::detail {
+
+Result<std::unique_ptr<QueueSender>> arrive_foreign_sender(QueuePass pass) {
+  return zmq::arrive_sender(pass);
+}
+Result<std::unique_ptr<QueueReceiver>> arrive_foreign_receiver(QueuePass pass) {
+  return zmq::arrive_receiver(pass);
+}
+
+}  // namespace troupe::detail
