@@ -241,8 +241,7 @@ class ReaderGoesOn : public Scenario {
     auto effects = journal.handled;
     Verdict verdict;
     for (LaneReader* const lane : {&fresh.reader, &second})
-      if (auto fault = take_and_count(*lane, effects, verdict); fault.fault != Fault::none)
-        return fault;
+      if (auto fault = take_and_count(*lane, effects, verdict); fault.fault != Fault::none) return fault;
     if (effects[0] != 1) return {.fault = Fault::twice, .text = "acknowledged, and handled again"};
     for (std::uint64_t i = 0; i < messages; ++i) {
       if (effects[i] == 0) return {.fault = Fault::lost, .text = "acknowledged, and never handled"};

@@ -134,7 +134,8 @@ void Ledger::settle(EndId receiver, std::uint64_t ticket, troupe::detail::Settle
 void Ledger::put_back(Items::iterator item) {
   ++counts_.given_back;
   item->second.holder = 0;
-  if (item->second.attempts >= options_.attempts_max) return put_aside(item, QuarantinedItem::Cause::attempts);
+  if (item->second.attempts >= options_.attempts_max)
+    return put_aside(item, QuarantinedItem::Cause::attempts);
   ready_.insert(item->first);
 }
 

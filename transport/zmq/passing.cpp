@@ -20,7 +20,8 @@ std::vector<QuarantinedItem> as_quarantined(std::vector<PlainQuarantined> items)
   for (auto& item : items) {
     const auto cause =
         std::min<std::uint8_t>(item.cause, static_cast<std::uint8_t>(QuarantinedItem::Cause::malformed));
-    all.push_back({static_cast<QuarantinedItem::Cause>(cause), item.attempts, item.type, std::move(item.bytes)});
+    all.push_back(
+        {static_cast<QuarantinedItem::Cause>(cause), item.attempts, item.type, std::move(item.bytes)});
   }
   return all;
 }
