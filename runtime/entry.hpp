@@ -42,8 +42,8 @@ Tuple decode_arguments(std::span<const std::byte> bytes, DescriptorStore& descri
 /// What the arguments hold, and what is to be done once there is a process to get them.
 struct StartList final : DescriptorList {
   StartList() noexcept : DescriptorList{control::start_descriptors_max} {}
-  bool once_known(OnceKnown act) override {
-    acts.push_back(std::move(act));
+  bool once_known(const OnceKnown& act) override {
+    acts.push_back(act);
     return true;
   }
   std::vector<OnceKnown> acts{};

@@ -81,8 +81,8 @@ class OutputArchive : cereal::access {
   /// Whether what is deposited can travel; not so while only the size is asked for.
   [[nodiscard]] bool carries() const noexcept { return store_ != nullptr; }
   /// As DescriptorStore::once_known.
-  bool once_known(DescriptorStore::OnceKnown act) {
-    return store_ != nullptr && store_->once_known(std::move(act));
+  bool once_known(const DescriptorStore::OnceKnown& act) {
+    return store_ != nullptr && store_->once_known(act);
   }
 
   /// `refused` without a store, or what the store said.

@@ -36,10 +36,7 @@ class DescriptorStore {
   /// To be told the pid of the process that gets the value, once that is known. False where nobody will say:
   /// only a start knows.
   using OnceKnown = std::function<void(std::int32_t pid)>;
-  virtual bool once_known(OnceKnown act) {
-    static_cast<void>(act);
-    return false;
-  }
+  virtual bool once_known(const OnceKnown& /*act*/) { return false; }
 };
 
 /// The descriptors of one value, in the order in which it names them; a name is a place in this list.
