@@ -56,10 +56,19 @@ TEST(Readme, ShowsTheCounterAsItIsCompiled) {
   EXPECT_EQ(bare(shown), bare(read(project() / "examples/02_counter/counter.cpp")));
 }
 
+void expect_promised(const std::string& program, const fs::path& page) {
+  Program run{TROUPE_EXAMPLES_DIR "/" + program};
+  EXPECT_EQ(run.rest(), first_block(read(project() / page), "text"));
+  EXPECT_EQ(run.wait(), 0);
+}
+
 TEST(Readme, CounterPrintsWhatThePageOfTheExampleSays) {
-  Program counter{TROUPE_EXAMPLES_DIR "/counter"};
-  EXPECT_EQ(counter.rest(), first_block(read(project() / "examples/02_counter/README.md"), "text"));
-  EXPECT_EQ(counter.wait(), 0);
+  expect_promised("counter", "examples/02_counter/README.md");
+}
+
+TEST(Readme, AsioPrintsWhatThePageOfTheExampleSays) {
+  if (!fs::exists(TROUPE_EXAMPLES_DIR "/asio")) GTEST_SKIP() << "built without libasio-dev";
+  expect_promised("asio", "examples/05_asio/README.md");
 }
 
 TEST(Readme, LinksLeadToFilesOfTheProject) {
