@@ -78,6 +78,9 @@ class OutputArchive : cereal::access {
   /// `load` gets. Writes a name of 8 bytes. What goes wrong is the error of `encode`.
   void deposit(int fd) { put(put_into_store(fd)); }
 
+  /// For a `save` whose value cannot be handed over: `why` becomes the error of `encode`.
+  void refuse(Error why);
+
   /// Whether what is deposited can travel; not so while only the size is asked for.
   [[nodiscard]] bool carries() const noexcept { return store_ != nullptr; }
   /// As DescriptorStore::once_known.

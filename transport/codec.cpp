@@ -34,6 +34,11 @@ std::uint64_t OutputArchive::put_into_store(int fd) {
   return *name;
 }
 
+void OutputArchive::refuse(Error why) {
+  if (!deposits_) deposits_ = std::make_unique<Deposits>(store_);
+  if (deposits_->outcome) deposits_->outcome = tl::unexpected{std::move(why)};
+}
+
 OwnedFd InputArchive::withdraw() {
   std::uint64_t name = 0;
   take(name);

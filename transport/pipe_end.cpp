@@ -33,6 +33,8 @@ void Turn::give_back() {
 
 Error PipeEnd::moved_away() { return {ErrorKind::refused, 0, "pipe: this end has been moved away"}; }
 
+Error PipeEnd::no_end() { return {ErrorKind::malformed, 0, "pipe: not the parts of an end"}; }
+
 Error PipeEnd::other_type(std::string_view expected, std::uint64_t came) {
   return {ErrorKind::refused, 0,
           "pipe: a message of another type came (id " + std::to_string(came) + ") where " +
@@ -61,9 +63,10 @@ std::span<std::byte> PipeEnd::room() {
   return std::span{output_}.subspan(type_bytes);
 }
 
-Result<void> PipeEnd::send(std::uint64_t type, std::size_t bytes, TimePoint deadline) {
+Result<void> PipeEnd::send(std::uint64_t type, std::size_t bytes, std::span<const int> descriptors,
+                           TimePoint deadline) {
   std::memcpy(output_.data(), &type, type_bytes);
-  return channel_->send(std::span{output_}.first(type_bytes + bytes), {}, deadline);
+  return channel_->send(std::span{output_}.first(type_bytes + bytes), descriptors, deadline);
 }
 
 Result<PipeEnd::Message> PipeEnd::receive(TimePoint deadline) {
@@ -74,6 +77,7 @@ Result<PipeEnd::Message> PipeEnd::receive(TimePoint deadline) {
   Message message;
   std::memcpy(&message.type, frame->bytes.data(), type_bytes);
   message.bytes = frame->bytes.subspan(type_bytes);
+  message.descriptors = std::move(frame->descriptors);
   return message;
 }
 
@@ -91,6 +95,16 @@ Waitable PipeEnd::readable() {
 Result<ChannelParts> PipeEnd::take_parts() {
   if (auto own = guard_.check("pipe"); !own) return failure(std::move(own));
   return channel_->take_parts();
+}
+
+Result<const ChannelParts*> PipeEnd::travelling_parts() {
+  if (auto own = guard_.check("pipe"); !own) return failure(std::move(own));
+  if (!travelling_) {
+    auto parts = channel_->take_parts();
+    if (!parts) return failure(std::move(parts));
+    travelling_ = std::move(*parts);
+  }
+  return &*travelling_;
 }
 
 }  // namespace troupe::detail

@@ -8,6 +8,9 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <troupe/transport/blob.hpp>
+#include <troupe/transport/codec.hpp>
+#include <troupe/transport/descriptor_store.hpp>
 #include <troupe/transport/select.hpp>
 #include <vector>
 
@@ -41,18 +44,20 @@ class PipeEnds : public test::NothingLeft, public testing::WithParamInterface<Ca
   }
 };
 
+std::string carrier_name(const testing::TestParamInfo<Carrier>& one) {
+  switch (one.param) {
+    case Carrier::shared_memory: return "lane";
+    case Carrier::pipe: return "pipe";
+    case Carrier::stream: return "stream";
+    case Carrier::packet: return "packet";
+  }
+  return "?";
+}
+
 INSTANTIATE_TEST_SUITE_P(Carriers, PipeEnds,
                          testing::Values(Carrier::shared_memory, Carrier::pipe, Carrier::stream,
                                          Carrier::packet),
-                         [](const auto& one) -> std::string {
-                           switch (one.param) {
-                             case Carrier::shared_memory: return "lane";
-                             case Carrier::pipe: return "pipe";
-                             case Carrier::stream: return "stream";
-                             case Carrier::packet: return "packet";
-                           }
-                           return "?";
-                         });
+                         carrier_name);
 
 TEST_P(PipeEnds, CarryOneTypeEachWay) {
   auto [near, far] = create();
@@ -285,6 +290,142 @@ TEST_P(PipeEnds, MayHaveOneDirectionOnly) {
   static_assert(std::is_same_v<decltype(in), Pipe<void, std::string>>);
   ASSERT_TRUE(out.send("one way"));
   EXPECT_EQ(in.receive(20s).value(), "one way");
+}
+
+// ---- messages that hold descriptors ----------------------------------------------------------------
+
+struct Image {
+  Blob pixels{};
+  int width = 0;
+};
+
+Image image_of(std::size_t bytes, int width) {
+  return {Blob::create(std::vector<std::byte>(bytes, std::byte{5})).value(), width};
+}
+
+bool carries_descriptors(Carrier carrier) { return carrier == Carrier::stream || carrier == Carrier::packet; }
+
+TEST_P(PipeEnds, CarryBlobsOverSocketsAndRefuseThemElsewhere) {
+  auto [out, in] = Pipe<Image, int>::create({.carrier = GetParam(), .frame_bytes_max = 1000}).value();
+  const auto sent = out.send(image_of(100'000, 640));
+  if (!carries_descriptors(GetParam())) {
+    EXPECT_EQ(kind_of(sent), "refused");
+    EXPECT_NE(sent.error().text.find("a channel over sockets"), std::string::npos) << sent.error();
+    EXPECT_EQ(kind_of(in.receive(0ns)), "timed_out") << "nothing was sent";
+    return;
+  }
+  ASSERT_TRUE(sent);
+  ASSERT_TRUE(out.send(image_of(10, 20)));
+  for (const auto& [bytes, width] : {std::pair{100'000U, 640}, std::pair{10U, 20}}) {
+    const auto image = in.receive(20s).value();
+    EXPECT_EQ(image.width, width);
+    ASSERT_EQ(image.pixels.bytes().value().size(), bytes);
+    EXPECT_EQ(image.pixels.bytes().value().back(), std::byte{5});
+  }
+}
+
+class PipesOverSockets : public PipeEnds {};
+
+INSTANTIATE_TEST_SUITE_P(Carriers, PipesOverSockets, testing::Values(Carrier::stream, Carrier::packet),
+                         carrier_name);
+
+TEST_P(PipesOverSockets, CarryAsManyDescriptorsAsAFrameMayHave) {
+  using Images = std::vector<Blob>;
+  auto [out, in] = Pipe<Images, int>::create({.carrier = GetParam()}).value();
+  const Images most(64, image_of(8, 0).pixels);
+  ASSERT_TRUE(out.send(most));
+  EXPECT_EQ(in.receive(20s).value().size(), most.size());
+  EXPECT_EQ(kind_of(out.send(Images(65, most.front()))), "exhausted");
+  EXPECT_EQ(kind_of(in.receive(0ns)), "timed_out") << "nothing was sent";
+}
+
+TEST_P(PipeEnds, TakeAMessageWhoseDescriptorsHaveNotComeForMalformed) {
+  auto ends = create_channel({.carrier = GetParam()}).value();
+  Pipe<int, Image> end{std::move(ends.second)};
+  const Image image = image_of(8, 1);
+  std::vector<std::byte> bytes(sizeof(std::uint64_t) + encoded_size(image));
+  DescriptorList list{8};
+  ASSERT_TRUE(encode(image, std::span{bytes}.subspan(sizeof(std::uint64_t)), &list));
+  const std::uint64_t type = type_id<Image>;
+  std::memcpy(bytes.data(), &type, sizeof type);
+  ASSERT_TRUE(ends.first->send(bytes, {}, soon()));
+  EXPECT_EQ(kind_of(end.receive(20s)), carries_descriptors(GetParam()) ? "malformed" : "refused");
+}
+
+struct Visit {
+  Far end{};
+};
+
+TEST_P(PipeEnds, TravelInMessages) {
+  auto [near, far] = create();
+  auto [out, in] = Pipe<Visit, void>::create({.carrier = Carrier::packet}).value();
+  ASSERT_TRUE(out.send(Visit{std::move(far)}));
+  ASSERT_TRUE(near.send({7, "before it has arrived"}));
+  {
+    auto visit = in.receive(20s).value();
+    EXPECT_EQ(visit.end.receive(20s).value().number, 7);
+    ASSERT_TRUE(visit.end.send({{8}}));
+  }
+  EXPECT_EQ(near.receive(20s).value().digits, std::vector{8});
+  EXPECT_EQ(kind_of(near.receive(20s)), "closed") << "where it has arrived it was closed, and only there";
+}
+
+TEST_P(PipeEnds, AreDeadIfTheyGetLostOnTheirWay) {
+  auto [near, far] = create();
+  {
+    auto [out, in] = Pipe<Visit, void>::create({.carrier = Carrier::stream}).value();
+    ASSERT_TRUE(out.send(Visit{std::move(far)}));
+  }
+  EXPECT_EQ(kind_of(near.receive(20s)), "down");
+}
+
+TEST_P(PipeEnds, TravelInAMessageThatIsSentOnceMoreSinceItDidNotGo) {
+  auto [near, far] = create();
+  const Visit visit{std::move(far)};
+  auto [tiny, other] = Pipe<Visit, void>::create({.carrier = Carrier::stream, .frame_bytes_max = 60}).value();
+  EXPECT_EQ(kind_of(tiny.send(visit)), "invalid");
+  auto [out, in] = Pipe<Visit, void>::create({.carrier = Carrier::stream}).value();
+  ASSERT_TRUE(out.send(visit));
+  ASSERT_TRUE(near.send({9, ""}));
+  EXPECT_EQ(in.receive(20s).value().end.receive(20s).value().number, 9);
+}
+
+TEST_P(PipeEnds, DoNotTravelOnceUsedOrMovedAway) {
+  auto [near, far] = create();
+  auto [out, in] = Pipe<Visit, void>::create({.carrier = Carrier::stream}).value();
+  ASSERT_TRUE(far.send({{1}}));
+  const Visit used{std::move(far)};
+  const auto sent = out.send(used);
+  EXPECT_EQ(kind_of(sent), "refused");
+  EXPECT_NE(sent.error().text.find("before its first use"), std::string::npos) << sent.error();
+  EXPECT_EQ(kind_of(out.send(Visit{})), "refused") << "no end at all";
+}
+
+/// A Pipe's encoding: carrier, frame_bytes_max, count, then a name for each part.
+struct Encoded {
+  std::vector<std::byte> bytes{};
+  DescriptorList list{8};
+};
+
+void encode_end(Far far, Encoded& into) {
+  into.bytes.resize(encoded_size(far));
+  ASSERT_TRUE(encode(far, std::span{into.bytes}, &into.list));
+}
+
+TEST_P(PipeEnds, ThatDoNotArriveWholeAreMalformed) {
+  for (const std::size_t at : {std::size_t{0}, std::size_t{8}, std::size_t{9}}) {
+    auto [near, far] = create();
+    Encoded encoded;
+    encode_end(std::move(far), encoded);
+    encoded.bytes[at] = std::byte{0xFE};  // a carrier, a size, a count that there is not
+    EXPECT_EQ(kind_of(decode<Far>(encoded.bytes, &encoded.list)), "malformed") << at;
+  }
+  auto [near, far] = create();
+  Encoded encoded;
+  encode_end(std::move(far), encoded);
+  DescriptorList fewer{std::vector<OwnedFd>{}};
+  EXPECT_EQ(kind_of(decode<Far>(encoded.bytes, &fewer)), "malformed");
+  EXPECT_TRUE(decode<Far>(encoded.bytes, &encoded.list)) << "as it was sent";
 }
 
 }  // namespace
