@@ -35,7 +35,12 @@ class Limits : public test::NothingLeft, public ::testing::WithParamInterface<Na
   }
 };
 
-TEST_P(Limits, OfDescriptorsAreReported) { expect_sound(Limit::descriptors); }
+TEST_P(Limits, OfDescriptorsAreReported) {
+  // It looks through a pipe of its own at what a pointer points to, and takes a missing one for a fault of
+  // ours.
+  if (!test::can_step()) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
+  expect_sound(Limit::descriptors);
+}
 
 TEST_P(Limits, OfAFilesSizeAreReportedAndKillNobody) { expect_sound(Limit::file_size); }
 
