@@ -14,9 +14,9 @@
 /// Messages to bytes and back, through cereal's functions for standard types and for your own.
 ///
 /// A plain struct of up to 16 fields needs no code. Anything else has cereal's serialize, save and load, or
-/// their minimal or versioned forms, as members or beside the class. What is encoded here decodes here: bytes
-/// that `encode` would not have written are refused, and so are values that `decode` would not take. See
-/// docs/codec.md.
+/// their minimal or versioned forms, as members or beside the class. What is encoded here decodes here, and
+/// `encode` refuses what `decode` would not take. Bytes that are no encoding are refused; of maps and sets the
+/// order and repeated keys are not looked at. See docs/codec.md.
 namespace troupe {
 
 namespace detail {
