@@ -120,7 +120,7 @@ class Router::State final : public Guest {
     counts_.*what += static_cast<std::uint64_t>(by);
   }
 
-  const RouterOptions options_;
+  RouterOptions options_;
   troupe::detail::ForkGuard guard_{};
   Place place_;
   mutable std::mutex lock_{};

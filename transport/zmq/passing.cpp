@@ -10,6 +10,7 @@ namespace troupe::zmq::detail {
 
 std::vector<PlainQuarantined> plain(const std::deque<QuarantinedItem>& items) {
   std::vector<PlainQuarantined> all;
+  all.reserve(items.size());
   for (const auto& item : items)
     all.push_back({static_cast<std::uint8_t>(item.cause), item.attempts, item.type, item.bytes});
   return all;
@@ -17,6 +18,7 @@ std::vector<PlainQuarantined> plain(const std::deque<QuarantinedItem>& items) {
 
 std::vector<QuarantinedItem> as_quarantined(std::vector<PlainQuarantined> items) {
   std::vector<QuarantinedItem> all;
+  all.reserve(items.size());
   for (auto& item : items) {
     const auto cause =
         std::min<std::uint8_t>(item.cause, static_cast<std::uint8_t>(QuarantinedItem::Cause::malformed));
