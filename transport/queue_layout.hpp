@@ -10,7 +10,7 @@
 namespace troupe::queue {
 
 inline constexpr std::uint64_t magic = 0x3151'5055'4F52'5431U;
-inline constexpr std::uint32_t layout_version = 1;
+inline constexpr std::uint32_t layout_version = 2;
 
 inline constexpr std::size_t page_bytes = 4096;
 inline constexpr std::size_t line_bytes = 64;
@@ -111,18 +111,19 @@ struct alignas(line_bytes) Slot {
   Counts counts;
 };
 
-/// The words of one sender's ring of records.
+/// The words of one sender's ring of records. A line for each that is written by others or at other times
+/// than its neighbours: the tail's is looked at by every receiver, and `next` is written with every item.
 struct alignas(line_bytes) Lane {
   // Written by the lane's owner.
-  Word tail;         ///< number of the next record: storing it publishes
-  HalfWord waiting;  ///< odd while the owner waits for room …
+  Word tail;                             ///< number of the next record: storing it publishes
+  alignas(line_bytes) HalfWord waiting;  ///< odd while the owner waits for room …
   HalfWord reserved;
   Word wanted;  ///< … until this record is done
   // Written by everybody.
-  alignas(line_bytes) Word head;  ///< every record before it is done, so its place is free; only grows
+  Word head;                      ///< every record before it is done, so its place is free; only grows
   Word owner;                     ///< an Owner::word(); the lane is free when that end is gone
   Word returned;                  ///< moves when a record becomes ready again: a hint to look from the head
-  Word next;                      ///< a hint: records before it were taken
+  alignas(line_bytes) Word next;  ///< a hint: records before it were taken
 };
 
 /// A message in its lane. Everything but the lease is written before the record is published.
@@ -155,7 +156,7 @@ struct Page {
   alignas(line_bytes) std::array<std::byte, page_bytes - 4 * line_bytes> unused;
 };
 
-static_assert(sizeof(Page) == page_bytes && sizeof(Slot) == 2 * line_bytes && sizeof(Lane) == 2 * line_bytes);
+static_assert(sizeof(Page) == page_bytes && sizeof(Slot) == 2 * line_bytes && sizeof(Lane) == 3 * line_bytes);
 static_assert(sizeof(Record) == 32 && sizeof(Counts) == line_bytes);
 static_assert(Word::is_always_lock_free && HalfWord::is_always_lock_free);
 static_assert(ends_max < 255 && Owner{ends_max - 1, SlotState::generation_mask}.word() <= Lease::owner_mask);

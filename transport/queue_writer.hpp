@@ -43,6 +43,7 @@ class QueueWriter {
   /// Gives up the lane; what was published stays. For the quarantine, whose owner lives on.
   void release() noexcept;
   [[nodiscard]] std::uint64_t tail() const noexcept { return tail_; }
+  [[nodiscard]] std::uint64_t backlog() const noexcept { return tail_ - head_; }  ///< as last looked at
   [[nodiscard]] std::size_t lane() const noexcept { return lane_; }
 
  private:

@@ -233,17 +233,17 @@ std::vector<QuarantinedItem> SharedQueue::quarantine() {
 // ---- arriving ---------------------------------------------------------------------------------------------
 
 // Defined where troupe::zmq is linked: its queues are passed as bytes alone.
-[[gnu::weak]] Result<std::unique_ptr<QueueSender>> arrive_foreign_sender(QueuePass pass);
-[[gnu::weak]] Result<std::unique_ptr<QueueReceiver>> arrive_foreign_receiver(QueuePass pass);
+[[gnu::weak]] Result<std::unique_ptr<QueueSender>> arrive_foreign_sender(const QueuePass& pass);
+[[gnu::weak]] Result<std::unique_ptr<QueueReceiver>> arrive_foreign_receiver(const QueuePass& pass);
 
 Result<std::unique_ptr<QueueSender>> arrived_sender(QueuePass pass) {
   const bool foreign = pass.descriptors.empty() && arrive_foreign_sender != nullptr;
-  return foreign ? arrive_foreign_sender(std::move(pass)) : SharedQueue::arrive_sender(std::move(pass));
+  return foreign ? arrive_foreign_sender(pass) : SharedQueue::arrive_sender(std::move(pass));
 }
 
 Result<std::unique_ptr<QueueReceiver>> arrived_receiver(QueuePass pass) {
   const bool foreign = pass.descriptors.empty() && arrive_foreign_receiver != nullptr;
-  return foreign ? arrive_foreign_receiver(std::move(pass)) : SharedQueue::arrive_receiver(std::move(pass));
+  return foreign ? arrive_foreign_receiver(pass) : SharedQueue::arrive_receiver(std::move(pass));
 }
 
 // ---- for the typed ends -----------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ class SharedReceiver final : public QueueReceiver {
 
  private:
   struct LaneView {
+    std::uint64_t tail = 0;      ///< as last looked at
     std::uint64_t cursor = 0;    ///< everything before it was seen taken
     std::uint64_t returned = 0;  ///< the lane's word when that was seen
   };
@@ -103,7 +104,7 @@ class SharedReceiver final : public QueueReceiver {
   [[nodiscard]] std::optional<Taken> try_take(Look look);
   [[nodiscard]] std::optional<Taken> try_lane(std::size_t lane, Look look);
   [[nodiscard]] std::optional<Taken> claim(std::size_t lane, std::uint64_t number, queue::Lease lease);
-  [[nodiscard]] std::uint64_t first_to_look_at(std::size_t lane, std::uint64_t tail);
+  [[nodiscard]] std::uint64_t first_to_look_at(std::size_t lane);
   [[nodiscard]] bool something_there();
   [[nodiscard]] bool over() { return has_ended_for(*file_, place_.owner()); }
   [[nodiscard]] bool is_exhausted(const queue::Lease& lease) const noexcept {

@@ -92,33 +92,35 @@ std::optional<Taken> SharedReceiver::try_take(Look look) {
   return std::nullopt;
 }
 
-/// From the head where something came back or the hints are no good; else behind what was seen taken.
-std::uint64_t SharedReceiver::first_to_look_at(std::size_t lane, std::uint64_t tail) {
+/// From the head where something came back or the hints are no good; else behind what was seen taken. The
+/// tail is looked at only behind what was seen of it: each look takes its line away from the sender.
+std::uint64_t SharedReceiver::first_to_look_at(std::size_t lane) {
   LaneView& view = views_[lane];
   queue::Lane& words = file_->lane(lane);
   const std::uint64_t head = words.head.load(memory_order_acquire);
   const std::uint64_t returned = words.returned.load(memory_order_acquire);
-  if (std::exchange(view.returned, returned) != returned) return head;
   const std::uint64_t next = std::max(view.cursor, words.next.load(memory_order_relaxed));
-  return next > tail ? head : std::max(head, next);
+  if (next >= view.tail) view.tail = words.tail.load(memory_order_seq_cst);
+  if (std::exchange(view.returned, returned) != returned) return head;
+  return next > view.tail ? head : std::max(head, next);
 }
 
 std::optional<Taken> SharedReceiver::try_lane(std::size_t lane, Look look) {
-  const std::uint64_t tail = file_->lane(lane).tail.load(memory_order_seq_cst);
-  const std::uint64_t first =
-      look == Look::by_hints ? first_to_look_at(lane, tail) : advance_head(*file_, lane);
-  for (std::uint64_t n = first; n < tail; ++n) {
+  LaneView& view = views_[lane];
+  if (look == Look::everywhere) view.tail = file_->lane(lane).tail.load(memory_order_seq_cst);
+  const std::uint64_t first = look == Look::by_hints ? first_to_look_at(lane) : advance_head(*file_, lane);
+  for (std::uint64_t n = first; n < view.tail; ++n) {
     const Lease lease = Lease::of(file_->record(lane, n).lease.load(memory_order_acquire));
     if (lease.lap != static_cast<std::uint32_t>(n) || lease.state != Lease::State::ready) continue;
     if (is_exhausted(lease)) {
       quarantine(lane, n, lease);
     } else if (auto taken = claim(lane, n, lease)) {
-      views_[lane].cursor = n + 1;
+      view.cursor = n + 1;
       file_->lane(lane).next.store(n + 1, memory_order_relaxed);
       return taken;
     }
   }
-  views_[lane].cursor = tail;
+  view.cursor = view.tail;
   return std::nullopt;
 }
 

@@ -2,6 +2,13 @@
 #include <troupe/transport/shared_queue.hpp>
 
 namespace troupe::detail {
+namespace {
+
+/// What a wake-up costs in messages (docs/benchmarks.md): whoever has more of them still to be done sleeps,
+/// since each look for room takes a line from the receivers.
+constexpr std::uint64_t backlog_to_spin_for = 256;
+
+}  // namespace
 
 Result<std::unique_ptr<QueueSender>> SharedSender::create(std::shared_ptr<QueueFile> file, QueuePlace place,
                                                           Result<QueueWriter> writer) {
@@ -49,7 +56,7 @@ Result<std::span<std::byte>> SharedSender::wait_for_room(std::size_t bytes, Dead
   std::optional<std::span<std::byte>> room;
   const auto look = [&] { return (room = writer_.room(bytes)).has_value(); };
   bool awake = !deadline.is_over();
-  if (awake && spin_.until(look)) return *room;
+  if (awake && writer_.backlog() < backlog_to_spin_for && spin_.until(look)) return *room;
   while (awake) {
     const bool wait = writer_.announce_wait();
     if (auto watched = peers_.refresh(); !watched) {

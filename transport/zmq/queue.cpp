@@ -240,10 +240,10 @@ Result<std::unique_ptr<QueueReceiver>> arrive_receiver(const QueuePass& pass) {
 
 namespace troupe::detail {
 
-Result<std::unique_ptr<QueueSender>> arrive_foreign_sender(QueuePass pass) {
+Result<std::unique_ptr<QueueSender>> arrive_foreign_sender(const QueuePass& pass) {
   return zmq::arrive_sender(pass);
 }
-Result<std::unique_ptr<QueueReceiver>> arrive_foreign_receiver(QueuePass pass) {
+Result<std::unique_ptr<QueueReceiver>> arrive_foreign_receiver(const QueuePass& pass) {
   return zmq::arrive_receiver(pass);
 }
 
