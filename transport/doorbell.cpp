@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <troupe/transport/mutant.hpp>
 #include <troupe/transport/syscall.hpp>
 
 namespace troupe {
@@ -40,12 +41,14 @@ void ring(int bell) noexcept {
 Result<BellWaiter> BellWaiter::create(int bell) {
   auto epoll = detail::owned(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
   if (!epoll) return failure(std::move(epoll));
-  if (auto added = add(epoll->get(), bell, EPOLLIN | EPOLLET, is_bell); !added)
+  const std::uint32_t alone = TROUPE_MUTANT(queue_wake_one) ? std::uint32_t{EPOLLEXCLUSIVE} : 0;
+  if (auto added = add(epoll->get(), bell, EPOLLIN | EPOLLET | alone, is_bell); !added)
     return failure(std::move(added));
   return BellWaiter{std::move(*epoll)};
 }
 
 Result<void> BellWaiter::watch(int fd, Report report, std::uint32_t number) {
+  if (TROUPE_MUTANT(no_death_knock)) return {};
   return add(epoll_.get(), fd, report == Report::once ? EPOLLIN | EPOLLET : EPOLLIN, number);
 }
 

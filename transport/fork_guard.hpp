@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <troupe/transport/mutant.hpp>
 #include <troupe/transport/owned_fd.hpp>
 #include <troupe/transport/result.hpp>
 #include <utility>
@@ -26,7 +27,7 @@ class ForkGuard {
     born_ = fork_generation.load(std::memory_order_relaxed);
   }
   [[nodiscard]] bool forked() const noexcept {
-    return born_ != fork_generation.load(std::memory_order_relaxed);
+    return born_ != fork_generation.load(std::memory_order_relaxed) && !TROUPE_MUTANT(fork_unnoticed);
   }
   [[nodiscard]] Result<void> check(const char* what) const {
     return forked() ? refused(what) : Result<void>{};

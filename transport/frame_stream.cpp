@@ -10,6 +10,7 @@
 #include <cstring>
 #include <string>
 #include <troupe/transport/descriptor_passing.hpp>
+#include <troupe/transport/mutant.hpp>
 #include <troupe/transport/syscall.hpp>
 
 namespace troupe::detail {
@@ -140,7 +141,7 @@ Result<void> FrameWriter::send(int fd, std::span<const std::byte> frame, std::sp
   auto written = write(fd, rest, deadline);
   if (rest.bytes() == stream_bytes(header.length)) return written;  // not begun
   ++sequence_;
-  owed_ = rest.bytes();
+  owed_ = TROUPE_MUTANT(stream_rest_forgotten) ? 0 : rest.bytes();
   return written;
 }
 
@@ -187,7 +188,7 @@ bool FrameReader::check(const channel::StreamHeader& header) {
     fail(ErrorKind::malformed, "bytes that are no frame's header");
   else if (header.sequence != sequence_)
     fail(ErrorKind::malformed, "a frame out of its turn");
-  else if (header.length > frame_bytes_max_)
+  else if (header.length > frame_bytes_max_ && !TROUPE_MUTANT(stream_length_unchecked))
     fail(ErrorKind::malformed, "a frame of " + std::to_string(header.length) +
                                    " bytes was announced, at most " + std::to_string(frame_bytes_max_) +
                                    " are taken");
@@ -268,7 +269,7 @@ ssize_t FrameReader::read(int fd, std::span<std::byte> room) {
   } while (count == -1 && errno == ECONNRESET);
   if (count <= 0) return count;
   auto descriptors = detach_descriptors(message);
-  const bool lost = (message.msg_flags & MSG_CTRUNC) != 0;
+  const bool lost = (message.msg_flags & MSG_CTRUNC) != 0 && !TROUPE_MUTANT(lost_batch_ignored);
   if (lost || !descriptors.empty()) batches_.push_back({std::move(descriptors), lost});
   if (batches_.size() > batches_max) fail(ErrorKind::malformed, "descriptors that no frame announces");
   return count;

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 #include <troupe/transport/kept_file.hpp>
 #include <troupe/transport/lane_layout.hpp>
+#include <troupe/transport/mutant.hpp>
 
 namespace troupe {
 
@@ -56,6 +57,7 @@ std::span<std::byte> KeptFile::next() const noexcept { return {content(version()
 void KeptFile::commit(std::size_t bytes) noexcept {
   TROUPE_ASSERT(bytes <= slot_bytes_);
   const std::uint64_t version = this->version() + 1;
+  if (TROUPE_MUTANT(version_before_slot)) header_->version.store(version);
   slot(version) = Slot{bytes, XXH3_64bits_withSeed(content(version), bytes, version)};
   header_->version.store(version, std::memory_order_release);
 }

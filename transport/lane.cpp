@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 #include <troupe/transport/doorbell.hpp>
+#include <troupe/transport/mutant.hpp>
 
 namespace troupe {
 namespace {
@@ -54,7 +55,8 @@ lane::ReaderSlot& ReaderFile::slot(std::size_t index) const noexcept {
 }
 
 void ReaderFile::announce_sleep() noexcept {
-  page_->asleep.store(page_->asleep.load(memory_order_relaxed) + 1, memory_order_seq_cst);
+  detail::store_in_order(page_->asleep, page_->asleep.load(memory_order_relaxed) + 1,
+                         TROUPE_MUTANT(unordered_sleep));
 }
 
 void ReaderFile::renew_sleep() noexcept {
@@ -142,7 +144,7 @@ void LaneWriter::attach_reader(std::shared_ptr<const ReaderView> reader, int bel
   asleep_ = reader_ ? &reader_->page().asleep : nullptr;
   bell_ = bell;
   rung_ = 0;
-  if (!drained()) ring(bell_);
+  if (!drained() && !TROUPE_MUTANT(no_ring_at_attach)) ring(bell_);
 }
 
 std::uint64_t LaneWriter::head() const noexcept {
@@ -157,15 +159,16 @@ Result<std::uint64_t> LaneWriter::look_for_room() noexcept {
   const std::uint64_t head = this->head();
   // A new incarnation may show an older head for a moment (less room, never wrong data), never one beyond
   // the tail.
-  if (head > tail_ || tail_ - head > spec_.capacity)
+  const bool impossible = head > tail_ || tail_ - head > spec_.capacity;
+  if (impossible && !TROUPE_MUTANT(reader_head_unchecked))
     return failure(ErrorKind::malformed, "lane: its reader shows an impossible head");
   known_head_ = std::max(known_head_, head);
   return room();
 }
 
 void LaneWriter::announce_wait() noexcept {
-  page_->waiting.store((page_->waiting.load(memory_order_relaxed) + 1) | 1U,
-                       memory_order_seq_cst);  // the next odd value
+  const std::uint32_t next_odd = (page_->waiting.load(memory_order_relaxed) + 1) | 1U;
+  detail::store_in_order(page_->waiting, next_odd, TROUPE_MUTANT(unordered_wait));
   if (reader_) known_head_ = std::max(known_head_, std::min(head(), tail_));
 }
 
@@ -213,7 +216,7 @@ void LaneReader::forgive_attempts() noexcept {
 
 void LaneReader::settle() noexcept {
   settled_ = head_;
-  slot_->head.store(head_, memory_order_seq_cst);
+  detail::store_in_order(slot_->head, head_, TROUPE_MUTANT(unordered_settle));
   const std::uint32_t waiting = page_->waiting.load(memory_order_seq_cst);
   if (waiting % 2 == 0 || waiting == rung_) return;
   rung_ = waiting;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <troupe/transport/doorbell.hpp>
 #include <troupe/transport/lane.hpp>
+#include <troupe/transport/mutant.hpp>
 
 namespace troupe {
 
@@ -41,6 +42,7 @@ inline Result<std::span<std::byte>> LaneWriter::reserve(std::size_t bytes) noexc
     if (!found) return failure(std::move(found));
     if (*found < wanted) return std::span<std::byte>{};
   }
+  if (TROUPE_MUTANT(commit_before_payload)) page_->tail.store(tail_ + wanted, std::memory_order_release);
   return std::span{at(tail_) + sizeof(lane::FrameHeader),
                    std::min<std::size_t>(room() - sizeof(lane::FrameHeader), payload_bytes_max())};
 }
@@ -51,7 +53,8 @@ inline std::uint64_t LaneWriter::publish(const FrameInfo& info, std::size_t byte
   header.check = lane::check_of(header, spec_.id);
   std::memcpy(at(offset), &header, sizeof header);
   tail_ = offset + lane::frame_bytes(bytes);
-  page_->tail.store(tail_, std::memory_order_seq_cst);
+  if (TROUPE_MUTANT(commit_in_two_stores)) page_->tail.store(offset + sizeof header);
+  detail::store_in_order(page_->tail, tail_, TROUPE_MUTANT(unordered_publish));
   wake_reader();
   return offset;
 }
@@ -72,7 +75,8 @@ inline bool LaneReader::pending() const noexcept {
 }
 
 inline const char* LaneReader::broken_rule(const lane::FrameHeader& header) const noexcept {
-  if (header.offset != head_) return "a frame that says it lies elsewhere";
+  if (header.offset != head_ && !TROUPE_MUTANT(offset_unchecked))
+    return "a frame that says it lies elsewhere";
   if (lane::frame_bytes(header.length) > std::min(known_tail_ - head_, spec_.capacity / lane::frame_share))
     return "a frame longer than what was published";
   if (header.check != lane::check_of(header, spec_.id)) return "a frame header with a wrong check";
@@ -91,6 +95,9 @@ inline Result<Frame> LaneReader::peek(std::vector<std::byte>& buffer) const {
       "" ::
           : "memory");  // the copy is what is checked and used: the compiler may not read the ring again
   if (const char* const rule = broken_rule(header)) return broken(rule);
+  if (TROUPE_MUTANT(length_read_twice)) std::memcpy(&header, at, sizeof header);
+  if (TROUPE_MUTANT(acknowledge_before_handler))
+    slot_->head.store(head_ + lane::frame_bytes(header.length), std::memory_order_release);
   if (buffer.size() < header.length) buffer.resize(header.length);
   if (header.length != 0) std::memcpy(buffer.data(), at + sizeof header, header.length);
   asm volatile("" ::: "memory");

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <string>
 #include <string_view>
+#include <troupe/transport/mutant.hpp>
 #include <troupe/transport/syscall.hpp>
 
 namespace troupe {
@@ -78,7 +79,8 @@ Result<OwnedFd> watch_process(const ProcessMark& mark, std::uint64_t started_mas
   const auto started = start_of(std::to_string(mark.pid));
   // What cannot be looked at is not dead for that.
   if (!started && !has_ended(*pidfd)) return tl::unexpected<Error>{started.error()};
-  if (!started || ((*started ^ mark.started) & started_mask) != 0) return ended(mark.pid);
+  const bool another = started && ((*started ^ mark.started) & started_mask) != 0;
+  if (!started || (another && !TROUPE_MUTANT(start_unchecked))) return ended(mark.pid);
   return pidfd;
 }
 

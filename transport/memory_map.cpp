@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <troupe/transport/mutant.hpp>
 #include <troupe/transport/syscall.hpp>
 
 namespace troupe {
@@ -34,7 +35,8 @@ Result<void> keep_private(std::span<std::byte> bytes) {
 Result<void> check_file_size_limit(std::size_t bytes) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_FSIZE, &limit) == -1) return detail::system_failure("getrlimit");
-  if (limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur) return {};
+  if (TROUPE_MUTANT(size_limit_unchecked) || limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur)
+    return {};
   return tl::unexpected<Error>{Error{ErrorKind::exhausted, EFBIG,
                                      "shared memory of " + std::to_string(bytes) +
                                          " bytes: more than the limit of " + std::to_string(limit.rlim_cur) +
@@ -44,7 +46,7 @@ Result<void> check_file_size_limit(std::size_t bytes) {
 Result<void> check(int fd, std::size_t bytes, int wanted_seals, const char* unsealed) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals == -1) return detail::system_failure("read the seals of shared memory");
-  if ((seals & wanted_seals) != wanted_seals)
+  if ((seals & wanted_seals) != wanted_seals && !TROUPE_MUTANT(seals_unchecked))
     return failure(ErrorKind::refused, std::string{"shared memory: "} + unsealed);
   struct stat status {};
   if (::fstat(fd, &status) == -1) return detail::system_failure("fstat of shared memory");
@@ -104,8 +106,8 @@ Result<void> check_sealed(int fd, std::size_t bytes) {
 }
 
 Result<void> seal_for_good(int fd) {
-  if (::fcntl(fd, F_ADD_SEALS, seals_for_good) == -1)
-    return detail::system_failure("seal shared memory for good");
+  const int seals = TROUPE_MUTANT(write_seal_missing) ? size_seals | F_SEAL_SEAL : seals_for_good;
+  if (::fcntl(fd, F_ADD_SEALS, seals) == -1) return detail::system_failure("seal shared memory for good");
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <troupe/transport/mutant.hpp>
 
 namespace troupe::detail {
 namespace {
@@ -43,8 +44,8 @@ bool is_travelling(std::uint64_t word, std::uint32_t generation) noexcept {
 
 /// The word of a place that has become free: nobody, one generation later.
 std::uint64_t freed(std::uint64_t word) noexcept {
-  return SlotState{Kind::free, (SlotState::of(word).generation + 1) & SlotState::generation_mask, 0, 0}
-      .word();
+  const std::uint32_t next = SlotState::of(word).generation + (TROUPE_MUTANT(queue_generation_kept) ? 0 : 1);
+  return SlotState{Kind::free, next & SlotState::generation_mask, 0, 0}.word();
 }
 
 bool any_sender(const QueueFile& file) noexcept {
@@ -164,7 +165,8 @@ std::uint64_t advance_head(const QueueFile& file, std::size_t lane) noexcept {
   std::uint64_t end = head;
   for (; end < tail; ++end) {
     const Lease lease = Lease::of(file.record(lane, end).lease.load(std::memory_order_seq_cst));
-    if (lease.state != Lease::State::done || lease.lap != static_cast<std::uint32_t>(end)) break;
+    const bool done = lease.state == Lease::State::done || TROUPE_MUTANT(queue_head_over_unfinished);
+    if (!done || lease.lap != static_cast<std::uint32_t>(end)) break;
   }
   while (head < end && !words.head.compare_exchange_weak(head, end, std::memory_order_seq_cst)) {}
   return std::max(head, end);
@@ -173,6 +175,7 @@ std::uint64_t advance_head(const QueueFile& file, std::size_t lane) noexcept {
 void reap(QueueFile& file, std::size_t slot, std::uint64_t word) noexcept {
   if (file.slot(slot).state.load(std::memory_order_acquire) != word) return;
   const SlotState state = SlotState::of(word);
+  if (TROUPE_MUTANT(queue_place_freed_first)) file.slot(slot).state.store(freed(word));
   put_back_all(file, Owner{static_cast<std::uint32_t>(slot), state.generation}.word());
   if (state.kind == Kind::owner) file.page().closed.store(1, std::memory_order_seq_cst);
   file.slot(slot).state.compare_exchange_strong(word, freed(word), std::memory_order_seq_cst);
@@ -263,6 +266,9 @@ void QueuePeers::forget(std::size_t slot) {
 
 bool QueuePeers::wait(TimePoint deadline) {
   const auto woken = waiter_.wait(deadline);
+  if (TROUPE_MUTANT(queue_reclaim_on_timeout) && woken == BellWaiter::Woken::deadline)
+    for (std::size_t slot = 0; slot < peers_.size(); ++slot)
+      if (peers_[slot].pidfd) reap(*file_, slot, peers_[slot].word);
   if (woken == BellWaiter::Woken::deadline) return false;
   if (woken == BellWaiter::Woken::watched && waiter_.watched() < peers_.size()) {
     const std::size_t slot = waiter_.watched();

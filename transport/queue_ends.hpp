@@ -5,6 +5,7 @@
 #include <memory>
 #include <troupe/transport/doorbell.hpp>
 #include <troupe/transport/fork_guard.hpp>
+#include <troupe/transport/mutant.hpp>
 #include <troupe/transport/queue_file.hpp>
 #include <vector>
 
@@ -96,6 +97,16 @@ bool any_record(const QueueFile& file, Visit visit) {
 [[nodiscard]] bool has_ended(QueueFile& file) noexcept;
 /// The same, but for what `me` has in hand: it is over for that end, though perhaps not for others.
 [[nodiscard]] bool has_ended_for(QueueFile& file, const queue::Owner& me) noexcept;
+
+/// Says that a receiver is about to sleep: the caller looks over all lanes once more, then sleeps. The look
+/// does not overtake that, as a sender's look at it does not overtake what it has published.
+inline void announce_sleep(const QueueFile& file) noexcept {
+  queue::Word& announced = file.page().announced;
+  if (TROUPE_MUTANT(queue_unordered_sleep))
+    announced.store(announced.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  else
+    announced.fetch_add(1, std::memory_order_seq_cst);
+}
 
 /// Rings receivers that have gone to sleep since this object last did. Each process that makes something
 /// ready has its own, so a process that is stopped before it rings harms nobody else.

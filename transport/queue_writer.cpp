@@ -2,6 +2,7 @@
 #include <troupe/transport/queue_writer.hpp>
 
 #include <algorithm>
+#include <troupe/transport/mutant.hpp>
 
 namespace troupe::detail {
 namespace {
@@ -111,6 +112,7 @@ std::optional<std::span<std::byte>> QueueWriter::known_room(std::size_t bytes) {
 void QueueWriter::publish(std::uint64_t type, std::size_t bytes, std::uint32_t attempts,
                           std::uint32_t cause) noexcept {
   queue::Record& record = file_->record(lane_, tail_);
+  if (TROUPE_MUTANT(queue_commit_before_record)) words().tail.store(tail_ + 1);
   record.offset = start_;
   record.type = type;
   record.length = static_cast<std::uint32_t>(bytes);
@@ -118,7 +120,7 @@ void QueueWriter::publish(std::uint64_t type, std::size_t bytes, std::uint32_t a
   record.lease.store(lease.word(), memory_order_relaxed);
   offset_ = start_ + padded(bytes);
   ++tail_;
-  words().tail.store(tail_, memory_order_seq_cst);
+  store_in_order(words().tail, tail_, TROUPE_MUTANT(queue_unordered_publish));
 }
 
 // ---- dropping ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <troupe/transport/mutant.hpp>
 
 namespace troupe::detail {
 namespace {
@@ -57,14 +58,15 @@ Result<Taken> SharedReceiver::take(Deadline& deadline) {
   if (auto own = guard_.check("queue"); !own) return failure(std::move(own));
   std::optional<Taken> found;
   const auto look = [&] { return (found = try_take(Look::by_hints)).has_value(); };
+  const Look last_look = TROUPE_MUTANT(queue_hints_believed) ? Look::by_hints : Look::everywhere;
   for (;;) {
     if (look()) return *found;
     if (!deadline.is_over() && spin_.until(look)) return *found;
     // Announced first, then looked everywhere, mirrored by a sender's publish: at least one sees the other.
     // The hints may be a dead end's, who died before it moved them.
-    if (!deadline.is_over()) file_->page().announced.fetch_add(1, memory_order_seq_cst);
+    if (!deadline.is_over()) announce_sleep(*file_);
     if (auto watched = peers_.refresh(); !watched) return failure(std::move(watched));
-    if (found = try_take(Look::everywhere); found) return *found;
+    if (found = try_take(last_look); found) return *found;
     if (over()) return failure(ErrorKind::closed, "queue " + file_->name() + ": it was closed and is empty");
     if (deadline.is_over()) break;
     if (peers_.all_watched()) [[maybe_unused]]
@@ -127,9 +129,10 @@ std::optional<Taken> SharedReceiver::try_lane(std::size_t lane, Look look) {
 std::optional<Taken> SharedReceiver::claim(std::size_t lane, std::uint64_t number, Lease lease) {
   queue::Record& record = file_->record(lane, number);
   std::uint64_t expected = lease.word();
-  lease.state = Lease::State::leased;
+  lease.state = TROUPE_MUTANT(queue_acknowledge_before_handler) ? Lease::State::done : Lease::State::leased;
   lease.owner = place_.owner().word();
-  ++lease.attempts;
+  if (!TROUPE_MUTANT(queue_attempt_not_counted)) ++lease.attempts;
+  if (TROUPE_MUTANT(queue_claim_without_compare)) record.lease.store(expected = lease.word());
   if (!record.lease.compare_exchange_strong(expected, lease.word(), memory_order_seq_cst))
     return std::nullopt;
   in_hand_.push_back({ticket_of(lane, number), lease.word()});
@@ -139,7 +142,7 @@ std::optional<Taken> SharedReceiver::claim(std::size_t lane, std::uint64_t numbe
 Waitable SharedReceiver::readable() {
   return {peers_.descriptor(), [this] {
             if (something_there() || over()) return true;
-            file_->page().announced.fetch_add(1, memory_order_seq_cst);
+            announce_sleep(*file_);
             peers_.settle();
             do {
               if (!peers_.refresh()) return true;  // take() will say why
@@ -189,8 +192,9 @@ Result<void> SharedReceiver::settle_lease(const InHand& item, Settlement settlem
 /// end.
 void SharedReceiver::made_done(std::size_t lane, std::uint64_t number) {
   queue::Lane& words = file_->lane(lane);
-  if (words.waiting.load(memory_order_seq_cst) % 2 != 0 && words.wanted.load(memory_order_seq_cst) == number)
-    ring(file_->room_bell(lane));
+  const bool waits =
+      words.waiting.load(memory_order_seq_cst) % 2 != 0 && words.wanted.load(memory_order_seq_cst) == number;
+  if (waits && !TROUPE_MUTANT(queue_no_ring_for_room)) ring(file_->room_bell(lane));
   const queue::Page& page = file_->page();
   // Also while a sender has a place: it may be one that came too late, and dies before it can say so.
   if (page.closed.load(memory_order_seq_cst) != 0 && all_done(*file_)) ring(file_->items_bell());

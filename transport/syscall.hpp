@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <troupe/transport/clock.hpp>
+#include <troupe/transport/mutant.hpp>
 #include <troupe/transport/owned_fd.hpp>
 #include <troupe/transport/result.hpp>
 
@@ -23,7 +24,7 @@ template <class Call>
 auto retried(Call call) {
   decltype(call()) result;
   do result = call();
-  while (result == -1 && errno == EINTR);
+  while (result == -1 && errno == EINTR && !TROUPE_MUTANT(interruption_not_retried));
   return result;
 }
 
