@@ -188,7 +188,7 @@ bool FrameReader::check(const channel::StreamHeader& header) {
     fail(ErrorKind::malformed, "bytes that are no frame's header");
   else if (header.sequence != sequence_)
     fail(ErrorKind::malformed, "a frame out of its turn");
-  else if (header.length > frame_bytes_max_ && !TROUPE_MUTANT(stream_length_unchecked))
+  else if (header.length > frame_bytes_max_ * (TROUPE_MUTANT(stream_length_unchecked) ? 2 : 1))
     fail(ErrorKind::malformed, "a frame of " + std::to_string(header.length) +
                                    " bytes was announced, at most " + std::to_string(frame_bytes_max_) +
                                    " are taken");

@@ -36,16 +36,16 @@ enum class Mutant {
   queue_hints_believed,              ///< S0: also the last look before sleep goes by the hints
   queue_place_freed_first,           ///< S0: a dead end's place is free before its leases are put back
   queue_no_ring_for_room,            ///< S0: who makes room does not wake the sender that waits for it
-  queue_claim_without_compare,       ///< S3: a lease is stored, whoever else has just done so
-  queue_attempt_not_counted,         ///< S3: a claim leaves the attempts as they are
-  queue_generation_kept,             ///< S3: a place's next end goes by its predecessor's name
+  queue_claim_without_compare,       ///< S4: a lease is stored, whoever else has just done so
+  queue_attempt_not_counted,         ///< S1: a claim leaves the attempts as they are
+  queue_generation_kept,             ///< S1: a place's next end goes by its predecessor's name
   queue_reclaim_on_timeout,  ///< S4: who has waited for nothing puts back what the living have in hand
   queue_wake_one,            ///< S4: a ring wakes one sleeper, which may be stopped
   queue_unordered_publish,   ///< S9: as unordered_publish
   queue_unordered_sleep,     ///< S9: as unordered_sleep
   queue_seals_unchecked,     ///< S11: a file that can be cut short is mapped
   // What all stand on.
-  no_death_knock,            ///< S3: nobody is woken by a death
+  no_death_knock,            ///< S1: nobody is woken by a death
   interruption_not_retried,  ///< S6: a signal makes a call fail
   lost_descriptors_ignored,  ///< S8: a packet that lost its descriptors (MSG_CTRUNC) is taken as it is
   lost_batch_ignored,        ///< S8: so is a frame of a stream
@@ -53,7 +53,7 @@ enum class Mutant {
   seals_unchecked,           ///< S11: a file that can be cut short, or changed, is mapped
   write_seal_missing,        ///< S11: a blob's maker can go on writing to it
   start_unchecked,           ///< S11: a process is known by its number alone
-  stream_length_unchecked,   ///< S11: a frame of any length is waited for
+  stream_length_unchecked,   ///< S11: a frame that is longer than agreed is waited for
   stream_rest_forgotten,     ///< S11: a frame that was cut by a deadline is not filled up
   fork_unnoticed,            ///< S11: a plain fork's child may use its parent's ends
 };

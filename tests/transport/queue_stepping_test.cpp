@@ -91,10 +91,11 @@ class QueueScenario : public Scenario {
         detail::reap(*words, i, word);
     }
   }
+  /// And takes all rings away.
   [[nodiscard]] bool room_bell_is_rung() const {
-    for (std::size_t i = 2; i < descriptors_.size(); ++i)
-      if (test::was_rung(descriptors_[i].get())) return true;
-    return false;
+    bool rung = false;
+    for (std::size_t i = 2; i < descriptors_.size(); ++i) rung |= test::was_rung(descriptors_[i].get());
+    return rung;
   }
   [[nodiscard]] SharedQueue& owner() const { return *owner_; }
 
@@ -240,6 +241,21 @@ class ThreeTakes : public QueueScenario {
   Do what_;
 };
 
+/// The same, of a child that is stopped and not dead: the test takes what it can get in the meantime.
+class TakesBeside : public ThreeTakes {
+ public:
+  TakesBeside() : ThreeTakes{Do::acknowledge} {}
+
+  void take_all() const {
+    const auto in = owner().receiver().value();
+    while (const auto taken = take(*in)) {
+      const std::size_t index = *index_of(taken->bytes);
+      write(journal().handled[index], journal().handled[index] + 1);
+      in->settle(taken->ticket, Settlement::acknowledge).value();
+    }
+  }
+};
+
 /// An acknowledgement for which a full queue's sender waits.
 class Acknowledges : public QueueScenario {
  public:
@@ -264,11 +280,13 @@ class Acknowledges : public QueueScenario {
   }
 
   [[nodiscard]] Verdict judge(Files files, const Journal& journal) const override {
-    const bool rung = journal.steps == 0 || room_bell_is_rung_still();
+    rung_ = room_bell_is_rung() || rung_;
     bury(files[0]);
     const auto queue = attach(files[0]);
-    if (!rung) return {.fault = Fault::stuck, .text = "it has acknowledged, and nobody woke the sender"};
+    if (journal.steps != 0 && !rung_)
+      return {.fault = Fault::stuck, .text = "it has acknowledged, and nobody woke the sender"};
     const auto in = queue->receiver().value();
+    [[maybe_unused]] const bool of_its_coming = room_bell_is_rung();
     const auto taken = take(*in);
     if (journal.steps != 0 && taken)
       return {.fault = Fault::twice, .text = "acknowledged, and offered again"};
@@ -276,17 +294,8 @@ class Acknowledges : public QueueScenario {
   }
 
  private:
-  [[nodiscard]] bool room_bell_is_rung_still() const {
-    const bool rung = room_bell_is_rung();
-    if (rung) owner_rings();
-    return rung;
-  }
-  /// Looking has taken the ring away; the next judge wants to see it too.
-  void owner_rings() const {
-    const auto all = owner().descriptors().value();
-    for (std::size_t i = 2; i < all.size(); ++i) ring(all[i].get());
-  }
   std::unique_ptr<QueueSender> out_;
+  mutable bool rung_ = false;  ///< looking has taken the ring away, and the next judge has to know of it
 };
 
 // --- coming to a queue, and leaving
@@ -387,6 +396,20 @@ TEST_F(QueueStepping, AnItemIsPutOrNotAtEveryInstruction) {
 
 TEST_F(QueueStepping, NoItemIsLostAndOneIsRepeatedAtEveryInstructionOfTakingAndAcknowledging) {
   expect_sound_in_both_forms("three takes", making<ThreeTakes>(ThreeTakes::Do::acknowledge));
+}
+
+TEST_F(QueueStepping, AnItemIsTakenOnceWhereverItsReceiverIsStoppedWhileAnotherTakes) {
+  const auto recorded = std::make_unique<TakesBeside>();
+  const auto trace = test::record([&] { recorded->run(); }, deadline_in(100s)).value();
+  for (std::size_t at = 0; at < trace.size(); at += test::step_stride(1)) {
+    const auto takes = std::make_unique<TakesBeside>();
+    auto child = test::SteppedChild::create([&] { takes->run(); }, deadline_in(100s)).value();
+    [[maybe_unused]] const auto stopped = child.advance(trace, at);  // there, or where it went another way
+    takes->take_all();
+    ASSERT_TRUE(child.run());
+    for (std::size_t i = 0; i < messages; ++i)
+      ASSERT_EQ(takes->journal().handled[i], 1U) << "item " << i << ", stopped at " << at;
+  }
 }
 
 TEST_F(QueueStepping, NoItemIsLostAtEveryInstructionOfGivingBack) {

@@ -3,10 +3,16 @@
 
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <csignal>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -19,6 +25,7 @@
 #include "transport/forked.hpp"
 #include "transport/lane_ends.hpp"
 #include "transport/nothing_left.hpp"
+#include "transport/shared_value.hpp"
 
 namespace troupe {
 namespace {
@@ -43,6 +50,18 @@ class Gate {
  private:
   OwnedFd bell_ = create_bell().value();
 };
+
+/// Waits until that process sleeps, for whatever.
+bool falls_asleep(pid_t pid) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/stat";
+  for (const TimePoint deadline = deadline_in(patience); Clock::now() < deadline; std::this_thread::yield()) {
+    std::ifstream file{path};
+    const std::string stat{std::istreambuf_iterator<char>{file}, {}};
+    const auto name_end = stat.rfind(") ");
+    if (name_end != std::string::npos && stat[name_end + 2] == 'S') return true;
+  }
+  return false;
+}
 
 Result<detail::Taken> taken_from(detail::QueueReceiver& in, Duration within) {
   Deadline deadline{within};
@@ -506,6 +525,75 @@ TEST_F(QueueTest, AnItemOfADeadReceiverGoesToAnotherWithItsNextAttempt) {
   EXPECT_EQ(item.attempt(), 2U);
   item.acknowledge();
   killer.join();
+}
+
+TEST_F(QueueTest, AnItemOfAStoppedReceiverIsGivenToNobodyElse) {
+  Queue<int> queue;
+  const auto descriptors = queue.descriptors().value();
+  queue.sender().put(42).value();
+  Forked stopped{[&] {
+    auto in = attached<int>(descriptors).receiver();
+    auto item = in.get(patience).value();
+    ::raise(SIGSTOP);
+    item.acknowledge();
+    return 0;
+  }};
+  siginfo_t stop{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(stopped.pid()), &stop, WSTOPPED | WEXITED | WNOWAIT), 0);
+  ASSERT_EQ(stop.si_code, CLD_STOPPED);
+  auto in = queue.receiver();
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(in.get(10ms)) << "it is not dead, however long that takes";
+  ::kill(stopped.pid(), SIGCONT);
+  EXPECT_EQ(stopped.exit_code(deadline_in(patience)), 0) << "it has kept what it had";
+  EXPECT_EQ(queue.size(), 0U);
+}
+
+TEST_F(QueueTest, AnItemFindsAReceiverThatSleepsWhileAnotherIsBusy) {
+  constexpr std::uint32_t rounds = 20;
+  Queue<int> queue;
+  const auto descriptors = queue.descriptors().value();
+  const test::SharedValue<std::atomic<std::uint32_t>> taken;
+  const auto all_taken = [&](std::uint32_t count) {
+    const TimePoint deadline = deadline_in(patience);
+    while (*taken < count && Clock::now() < deadline) std::this_thread::yield();
+    return *taken >= count;
+  };
+  const auto receive = [&] {
+    auto in = attached<int>(descriptors).receiver();
+    for (std::uint32_t round = 1; round <= rounds; ++round) {
+      auto item = in.get(patience).value();
+      ++*taken;
+      if (!all_taken(2 * round)) return 1;  // busy until the other has the other one
+      item.acknowledge();
+    }
+    return 0;
+  };
+  Forked one{receive};
+  Forked other{receive};
+  auto out = queue.sender();
+  for (std::uint32_t round = 1; round <= rounds; ++round) {
+    ASSERT_TRUE(falls_asleep(one.pid()) && falls_asleep(other.pid()));
+    out.put(1).value();
+    out.put(2).value();
+    ASSERT_TRUE(all_taken(2 * round)) << "in round " << round;
+  }
+  EXPECT_EQ(one.exit_code(deadline_in(patience)), 0);
+  EXPECT_EQ(other.exit_code(deadline_in(patience)), 0);
+}
+
+TEST_F(QueueTest, AFileThatCouldBeCutShortIsRefused) {
+  Queue<int> queue{{.items_max = 4, .bytes_max = 4096, .senders_max = 1, .ends_max = 4}};
+  auto descriptors = queue.descriptors().value();
+  struct stat status {};
+  ASSERT_EQ(::fstat(descriptors[0].get(), &status), 0);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
+  ASSERT_EQ(::pread(descriptors[0].get(), bytes.data(), bytes.size(), 0), status.st_size);
+  auto forged = create_memory("forged", bytes.size()).value();
+  ASSERT_EQ(::pwrite(forged.get(), bytes.data(), bytes.size(), 0), status.st_size);
+  descriptors[0] = std::move(forged);
+  const auto attached = Queue<int>::attach(std::move(descriptors));
+  ASSERT_FALSE(attached) << "the same bytes, but not sealed";
+  EXPECT_EQ(attached.error().kind, ErrorKind::refused);
 }
 
 TEST_F(QueueTest, AnItemThatKillsItsReceiversEndsInTheQuarantine) {
