@@ -202,6 +202,9 @@ struct Touchy {
   void serialize(Archive& archive) {
     archive(number);
     if (number == 13) throw std::runtime_error{"thirteen"};
+    if (number == 14) throw std::bad_alloc{};
+    if (number == 15) throw Failure{{ErrorKind::exhausted, EMFILE, "fifteen"}};
+    if (number == 16) throw Failure{{ErrorKind::closed, 0, "sixteen"}};
   }
 };
 
@@ -543,6 +546,16 @@ TEST(Codec, MakesAnErrorOfWhatASerializeFunctionThrows) {
   EXPECT_EQ(encode(Touchy{13}, room).error().kind, ErrorKind::invalid);
   expect_malformed<Touchy>(bytes_of(13), "thirteen");
   EXPECT_EQ(encoded_size(Touchy{13}), 4U);
+}
+
+TEST(Codec, TellsWantOfMemoryFromBytesThatAreWrong) {
+  std::array<std::byte, 8> room{};
+  EXPECT_EQ(encode(Touchy{14}, room).error().kind, ErrorKind::exhausted);
+  EXPECT_EQ(decode<Touchy>(bytes_of(14)).error().kind, ErrorKind::exhausted);
+  const auto fifteen = decode<Touchy>(bytes_of(15)).error();
+  EXPECT_EQ(fifteen.kind, ErrorKind::exhausted);
+  EXPECT_EQ(fifteen.errnum, EMFILE);
+  expect_malformed<Touchy>(bytes_of(16), "sixteen");
 }
 
 // --- Bytes that are cut, long, or ask for too much
