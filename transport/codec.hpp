@@ -16,8 +16,8 @@
 ///
 /// A plain struct of up to 16 fields needs no code. Anything else has cereal's serialize, save and load, or
 /// their minimal or versioned forms, as members or beside the class. What is encoded here decodes here, and
-/// `encode` refuses what `decode` would not take. Bytes that are no encoding are refused; of maps and sets
-/// the order and repeated keys are not looked at. See docs/codec.md.
+/// `encode` refuses what `decode` would not take. Bytes that are no encoding are refused, a set or map in
+/// another order than its own included. See docs/codec.md.
 namespace troupe {
 
 namespace detail {
