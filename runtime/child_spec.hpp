@@ -13,12 +13,14 @@ enum class Restart : std::uint8_t {
   transient,  ///< unless it ended normally or was asked to stop
   temporary,  ///< never
 };
+constexpr bool is_valid(Restart restart) noexcept { return restart <= Restart::temporary; }
 
 /// How a child process comes into being.
 enum class StartMethod : std::uint8_t {
   forkserver,  ///< cloned by the zygote: the same cost whatever the parent's size; the default
   spawn,       ///< the program's own binary executed again: a fresh address layout, slower
 };
+constexpr bool is_valid(StartMethod method) noexcept { return method <= StartMethod::spawn; }
 
 /// For `restarts_max` and `attempts_max`.
 inline constexpr std::uint32_t unlimited = std::numeric_limits<std::uint32_t>::max();

@@ -3,14 +3,16 @@
 
 namespace troupe::control {
 
-Reason::Reason(const ExitReason& reason) : cause{reason.cause}, detail{reason.detail} {
+Reason Reason::of(const ExitReason& reason) {
+  Reason record{.cause = reason.cause, .detail = Line{reason.detail}};
   if (const auto* const by_signal = std::get_if<Signaled>(&reason.status)) {
-    signaled = true;
-    core_dumped = by_signal->core_dumped;
-    number = by_signal->number;
+    record.signaled = true;
+    record.core_dumped = by_signal->core_dumped;
+    record.number = by_signal->number;
   } else {
-    number = std::get<Exited>(reason.status).code;
+    record.number = std::get<Exited>(reason.status).code;
   }
+  return record;
 }
 
 ExitReason Reason::value() const {

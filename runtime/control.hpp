@@ -2,7 +2,7 @@
 #pragma once
 // Internal. The records between the keeper and its clients (the program and its children), one packet each.
 // Both sides are the same build of the same program, so a record is a struct copied as it is; the keeper
-// checks its size and every field, and never looks into a payload.
+// checks its size and every field (record.hpp), and never looks into a payload.
 
 #include <algorithm>
 #include <array>
@@ -16,6 +16,7 @@
 #include <troupe/runtime/child_spec.hpp>
 #include <troupe/runtime/exit_status.hpp>
 #include <troupe/runtime/function_id.hpp>
+#include <troupe/runtime/record.hpp>
 #include <troupe/runtime/supervision.hpp>
 #include <troupe/transport/address.hpp>
 #include <troupe/transport/lane.hpp>
@@ -60,13 +61,13 @@ struct Reason {
   int number = 0;  ///< exit code or signal
   Line detail{};
 
-  Reason() = default;
-  explicit Reason(const ExitReason& reason);
+  [[nodiscard]] static Reason of(const ExitReason& reason);
   [[nodiscard]] ExitReason value() const;
 };
 
 /// The two purposes of a lane: a reply must pass while ordinary mail waits.
 enum class LaneClass : std::uint32_t { mail, reply };
+constexpr bool is_valid(LaneClass of) noexcept { return of <= LaneClass::reply; }
 
 enum class Kind : std::uint32_t {
   // the keeper to a new process, through the zygote or the channel
@@ -181,6 +182,7 @@ struct Connect {
   std::uint64_t replaces = 0;
 };
 enum class ConnectOutcome : std::uint32_t { made, later, closed, exhausted };
+constexpr bool is_valid(ConnectOutcome outcome) noexcept { return outcome <= ConnectOutcome::exhausted; }
 /// Descriptors if made: writer file, reader's bell, and the reader file if a reader has sealed one.
 struct Connection {
   ConnectOutcome outcome = ConnectOutcome::closed;
@@ -239,6 +241,7 @@ enum class ChangeKind : std::uint32_t {
   role_ended,      ///< to the sender: no incarnation will come any more
   stop,            ///< this process is asked to stop
 };
+constexpr bool is_valid(ChangeKind kind) noexcept { return kind <= ChangeKind::stop; }
 struct Change {
   ChangeKind kind = ChangeKind::none;
   LaneClass lane_class = LaneClass::mail;
@@ -381,16 +384,6 @@ template <class First>
   for (const auto part : {bytes_of(first), second, third})
     packet.insert(packet.end(), part.begin(), part.end());
   return packet;
-}
-
-/// The record at the front of a packet; none if the packet is too short for it.
-template <class Record>
-[[nodiscard]] std::optional<Record> read(std::span<const std::byte> packet) {
-  static_assert(std::is_trivially_copyable_v<Record>);
-  if (packet.size() < sizeof(Record)) return std::nullopt;
-  Record record;
-  std::memcpy(static_cast<void*>(&record), packet.data(), sizeof record);
-  return record;
 }
 
 }  // namespace troupe::control

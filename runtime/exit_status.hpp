@@ -38,6 +38,9 @@ enum class ExitCause {
   init_failed,    ///< could not be started, or ended or stayed silent before it was ready
   restart_limit,  ///< ended too often within its window, and was given up
 };
+constexpr bool is_valid(ExitCause cause) noexcept {
+  return cause >= ExitCause::normal && cause <= ExitCause::restart_limit;
+}
 
 /// The bound of `ExitReason::detail`.
 inline constexpr std::size_t detail_bytes_max = 200;

@@ -146,7 +146,7 @@ void Keeper::record(const supervision::Transition& action) {
                                    .from = action.from,
                                    .to = action.to,
                                    .name = at->second.request.name,
-                                   .reason = control::Reason{action.reason}};
+                                   .reason = control::Reason::of(action.reason)};
   chronicle_.record(at->second.request.supervisor, record);
   board_.notify(role_of(tree_.supervisors.at(at->second.request.supervisor).owner));
   if (action.from == supervision::ChildState::clearing) leavers_.push_back(action.id);
@@ -155,7 +155,7 @@ void Keeper::record(const supervision::Transition& action) {
 }
 
 void Keeper::child_ended(const supervision::RoleEnded& action) {
-  board_.role_ended(role_of(action.id), control::Reason{action.reason});
+  board_.role_ended(role_of(action.id), control::Reason::of(action.reason));
   if (const auto at = processes_.find(action.id); at != processes_.end()) {
     at->second.surroundings.reset();
     at->second.argument_descriptors.clear();

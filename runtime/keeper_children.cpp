@@ -50,6 +50,8 @@ Result<control::Id> Keeper::add_child(Client& client, std::span<const std::byte>
       request->argument_bytes > control::start_bytes_max ||
       descriptors.size() > control::start_descriptors_max)
     return failure(ErrorKind::malformed, "start: a request of the wrong size");
+  if (const double jitter = request->policy.backoff.jitter; !(jitter >= 0 && jitter < 1))
+    return failure(ErrorKind::invalid, "start: the jitter of a back-off is at least 0 and less than 1");
   const auto held = surroundings_.find(request->surroundings);
   const auto surroundings = held == surroundings_.end() ? nullptr : held->second.lock();
   if (!surroundings) return control::Id{};
@@ -87,7 +89,7 @@ Result<control::ChildRecord> Keeper::describe(supervision::ChildId id, int& pidf
                               .pid = at->second.pid,
                               .daemon = child->second.policy.daemon,
                               .name = at->second.request.name,
-                              .reason = control::Reason{child->second.reason}};
+                              .reason = control::Reason::of(child->second.reason)};
   board_.describe(at->second.role, record);
   if (at->second.pidfd) pidfd = at->second.pidfd.get();
   return record;

@@ -121,8 +121,9 @@ Result<KeeperLink::Answered<Record>> KeeperLink::ask(const Request& request, std
   if (!received) return failure(std::move(received));
   const std::span<const std::byte> bytes{answer.data(), received->bytes};
   if (auto sound = check_answer(bytes, sizeof(Record)); !sound) return failure(std::move(sound));
-  return Answered<Record>{*control::read<Record>(bytes.subspan(sizeof(control::Answer))),
-                          std::move(received->descriptors)};
+  const auto record = control::read<Record>(bytes.subspan(sizeof(control::Answer)));
+  if (!record) return failure(ErrorKind::malformed, "keeper: an answer that is none");
+  return Answered<Record>{*record, std::move(received->descriptors)};
 }
 
 template <class Request>

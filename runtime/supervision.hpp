@@ -30,6 +30,7 @@ enum class ChildState : std::uint8_t {
   backing_off,  ///< no process; waits for its next start
   stopped,      ///< no process and none to come: ended, given up, or stopped by request
 };
+constexpr bool is_valid(ChildState state) noexcept { return state <= ChildState::stopped; }
 
 /// Whoever adds a child sets `id`, `supervisor`, `parent` and `policy`; `step` alone writes all the rest.
 struct Child {

@@ -231,7 +231,7 @@ class InputArchive : cereal::access {
   template <class T>
   void take_class(T& value);
   template <class T>
-  void take_ordered_multi(T& value);
+  void take_keyed(T& value);
 
   std::size_t take_size() {
     std::uint64_t elements = 0;
@@ -365,8 +365,8 @@ void InputArchive::take(T& value) {
     require_serializable<T>();
   } else if constexpr (StandardType<T>) {
     if constexpr (Container<T>) next_ = find_element_cost<T>();
-    if constexpr (is_ordered_multi<T>)
-      take_ordered_multi(value);
+    if constexpr (Keyed<T>)
+      take_keyed(value);
     else
       take_class(value);
   } else {
@@ -376,12 +376,31 @@ void InputArchive::take(T& value) {
   }
 }
 
+/// Whether `key` may be the next one behind those of `value`, as encode would have written them.
+template <Ordered T>
+bool comes_next(const T& value, const typename T::key_type& key) {
+  if (value.empty()) return true;
+  const auto& last = *value.rbegin();
+  const auto less = value.key_comp();
+  if constexpr (requires { typename T::mapped_type; })
+    return is_multi<T> ? !less(key, last.first) : less(last.first, key);
+  else
+    return is_multi<T> ? !less(key, last) : less(last, key);
+}
+
+/// Instead of cereal's own, which drop a key that comes twice and take any order.
 template <class T>
-void InputArchive::take_ordered_multi(T& value) {
+void InputArchive::take_keyed(T& value) {
   value.clear();
-  for (std::size_t left = take_size(); left > 0; --left) {
+  std::size_t left = take_size();
+  if constexpr (requires { value.reserve(left); }) value.reserve(left);
+  for (; left > 0; --left) {
+    const std::size_t before = value.size();
     typename T::key_type key{};
     take(key);
+    if constexpr (Ordered<T>) {
+      if (!comes_next(value, key)) throw Malformed{"keys are out of order or come twice"};
+    }
     if constexpr (requires { typename T::mapped_type; }) {
       typename T::mapped_type mapped{};
       take(mapped);
@@ -389,6 +408,7 @@ void InputArchive::take_ordered_multi(T& value) {
     } else {
       value.emplace_hint(value.end(), std::move(key));
     }
+    if (value.size() == before) throw Malformed{"a key comes twice"};
   }
 }
 

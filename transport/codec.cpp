@@ -73,6 +73,11 @@ Error not_withdrawn(std::string_view type, const Error& why) {
   return {why.kind, why.errnum, "decode " + std::string{type} + ": " + why.text};
 }
 
+Error no_memory(std::string_view what, std::string_view type) {
+  return {ErrorKind::exhausted, 0,
+          std::string{what} + " " + std::string{type} + ": there is no memory for it"};
+}
+
 Error not_decodable(std::string_view type, std::string_view why, std::size_t at, std::size_t size) {
   return {ErrorKind::malformed, 0,
           "decode " + std::string{type} + ": " + std::string{why} + ", at byte " + std::to_string(at) +

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstring>
 #include <exception>
+#include <new>
 #include <span>
 #include <string_view>
 #include <troupe/transport/archive.hpp>
@@ -15,8 +16,8 @@
 ///
 /// A plain struct of up to 16 fields needs no code. Anything else has cereal's serialize, save and load, or
 /// their minimal or versioned forms, as members or beside the class. What is encoded here decodes here, and
-/// `encode` refuses what `decode` would not take. Bytes that are no encoding are refused; of maps and sets
-/// the order and repeated keys are not looked at. See docs/codec.md.
+/// `encode` refuses what `decode` would not take. Bytes that are no encoding are refused, a set or map in
+/// another order than its own included. See docs/codec.md.
 namespace troupe {
 
 namespace detail {
@@ -128,6 +129,7 @@ constexpr void refuse() {
 [[nodiscard]] Error not_encodable(std::string_view type, std::string_view why);
 [[nodiscard]] Error not_deposited(std::string_view type, const Error& why);
 [[nodiscard]] Error not_withdrawn(std::string_view type, const Error& why);
+[[nodiscard]] Error no_memory(std::string_view what, std::string_view type);
 [[nodiscard]] Error not_decodable(std::string_view type, std::string_view why, std::size_t at,
                                   std::size_t size);
 
@@ -165,6 +167,8 @@ template <class T>
     detail::OutputArchive archive{out, store};
     try {
       archive(value);
+    } catch (const std::bad_alloc&) {
+      return tl::unexpected{detail::no_memory("encode", type_name<T>)};
     } catch (const std::exception& e) {
       return tl::unexpected{detail::not_encodable(type_name<T>, e.what())};
     } catch (...) {
@@ -204,7 +208,8 @@ template <class T>
 /// nothing is allocated beyond CodecLimits, and nothing is thrown but by the default constructor of T.
 ///
 /// Descriptors that the value holds are taken out of `store`; `refused` without one, `malformed` for a name
-/// that it does not know, `exhausted` when this process has no room for a descriptor.
+/// that it does not know. `exhausted` when this process has no room for a descriptor, no memory, or a `load`
+/// threw a Failure that says so: the same bytes may decode later.
 template <class T>
 [[nodiscard]] Result<T> decode(std::span<const std::byte> in,
                                [[maybe_unused]] DescriptorStore* store = nullptr) {
@@ -232,6 +237,13 @@ template <class T>
       refuse(e.reason);
     } catch (const detail::NotWithdrawn& e) {
       result = tl::unexpected{detail::not_withdrawn(type_name<T>, e.error)};
+    } catch (const std::bad_alloc&) {
+      result = tl::unexpected{detail::no_memory("decode", type_name<T>)};
+    } catch (const Failure& e) {
+      if (e.error.kind == ErrorKind::exhausted)
+        result = tl::unexpected{detail::not_withdrawn(type_name<T>, e.error)};
+      else
+        refuse(e.what());
     } catch (const std::exception& e) {
       refuse(e.what());
     } catch (...) {

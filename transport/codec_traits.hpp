@@ -114,13 +114,24 @@ template <class T>
 inline constexpr bool is_optional = false;
 template <class T>
 inline constexpr bool is_optional<std::optional<T>> = true;
-/// cereal reads these so that elements with equal keys come out in reverse.
+/// Sets and maps.
 template <class T>
-inline constexpr bool is_ordered_multi = false;
+concept Keyed = requires {
+  typename T::key_type;
+};
+/// Those whose order is known where they are read: a comparator with a state may be another one there.
+template <class T>
+concept Ordered = Keyed<T> && std::is_empty_v<typename T::key_compare>;
+template <class T>
+inline constexpr bool is_multi = false;
 template <class T, class C, class A>
-inline constexpr bool is_ordered_multi<std::multiset<T, C, A>> = true;
+inline constexpr bool is_multi<std::multiset<T, C, A>> = true;
 template <class K, class V, class C, class A>
-inline constexpr bool is_ordered_multi<std::multimap<K, V, C, A>> = true;
+inline constexpr bool is_multi<std::multimap<K, V, C, A>> = true;
+template <class T, class H, class E, class A>
+inline constexpr bool is_multi<std::unordered_multiset<T, H, E, A>> = true;
+template <class K, class V, class H, class E, class A>
+inline constexpr bool is_multi<std::unordered_multimap<K, V, H, E, A>> = true;
 template <class T>
 inline constexpr bool is_variant = false;
 template <class... Ts>

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <troupe/transport/descriptor_store.hpp>
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <troupe/transport/syscall.hpp>
 
 namespace troupe {
@@ -12,7 +9,7 @@ Result<std::uint64_t> DescriptorList::put(int fd) {
   if (descriptors_.size() >= descriptors_max_)
     return failure(ErrorKind::exhausted, "descriptors: at most " + std::to_string(descriptors_max_) +
                                              " may travel with one value; try several");
-  auto copy = detail::owned(::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), "copy a descriptor");
+  auto copy = detail::copied(fd, "copy a descriptor");
   if (!copy) return failure(std::move(copy));
   descriptors_.push_back(std::move(*copy));
   return descriptors_.size() - 1;

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <troupe/transport/lane_channel.hpp>
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -56,7 +53,7 @@ Result<Side> create_side(std::size_t capacity) {
 Result<Side> copy_of(const Side& side) {
   Side copy;
   for (std::size_t i = 0; i < side.size(); ++i) {
-    auto fd = detail::owned(::fcntl(side[i].get(), F_DUPFD_CLOEXEC, 0), "copy a descriptor");
+    auto fd = detail::copied(side[i].get(), "copy a descriptor");
     if (!fd) return failure(std::move(fd));
     copy[i] = std::move(*fd);
   }

@@ -45,6 +45,7 @@ Result<void> check_file_size_limit(std::size_t bytes) {
 
 Result<void> check(int fd, std::size_t bytes, int wanted_seals, const char* unsealed) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
+  if (seals == -1 && errno == EINVAL) return failure(ErrorKind::refused, "shared memory: not a memory file");
   if (seals == -1) return detail::system_failure("read the seals of shared memory");
   if ((seals & wanted_seals) != wanted_seals && !TROUPE_MUTANT(seals_unchecked))
     return failure(ErrorKind::refused, std::string{"shared memory: "} + unsealed);

@@ -186,7 +186,8 @@ class Receiver {
 
   /// The next item. `timed_out`; `closed` when the stream has ended: closed by its owner (or the owner died),
   /// no sender left, and nothing in it that somebody else could still give back. What does not decode goes to
-  /// the quarantine.
+  /// the quarantine. `exhausted`: there is no memory for it, or for what has to go to the quarantine; it
+  /// stays in the queue.
   [[nodiscard]] Result<Item<T>> get(Duration within) {
     if (!end_)
       return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");
@@ -195,9 +196,13 @@ class Receiver {
     for (;;) {
       auto taken = end_->end->take(deadline);
       if (!taken) return failure(std::move(taken));
-      if (auto value = decoded(*taken)) return Item<T>{std::move(*value), end_, *taken};
-      if (auto settled = end_->end->settle(taken->ticket, detail::Settlement::malformed); !settled)
+      auto value = decoded(*taken);
+      if (value) return Item<T>{std::move(*value), end_, *taken};
+      const bool later = value.error().kind == ErrorKind::exhausted;
+      const auto becomes = later ? detail::Settlement::give_back : detail::Settlement::malformed;
+      if (auto settled = end_->end->settle(taken->ticket, becomes); !settled)
         return failure(std::move(settled));
+      if (later) return failure(std::move(value));
     }
   }
   [[nodiscard]] Result<Item<T>> get_nowait() { return get(Duration::zero()); }
@@ -281,7 +286,11 @@ class Receiver {
   [[nodiscard]] Result<T> decoded(const detail::Taken& taken) {
     if (taken.type != type_id<T>) return tl::unexpected{detail::wrong_item(taken.type, type_name<T>)};
     if constexpr (detail::is_block<T>) return decode<T>(taken.bytes);  // which reads each byte once
-    end_->copy.assign(taken.bytes.begin(), taken.bytes.end());
+    try {
+      end_->copy.assign(taken.bytes.begin(), taken.bytes.end());
+    } catch (const std::bad_alloc&) {
+      return tl::unexpected{detail::no_memory("receive", type_name<T>)};
+    }
     return decode<T>(end_->copy);
   }
   std::shared_ptr<End> end_;

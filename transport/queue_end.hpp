@@ -126,7 +126,8 @@ class QueueReceiver {
   virtual ~QueueReceiver() = default;  ///< gives back what is in hand
 
   /// `timed_out`; `closed` when the queue has ended: closed by its owner (or the owner died), no sender left,
-  /// and nothing in it but what this end itself has in hand.
+  /// and nothing in it but what this end itself has in hand. `exhausted` without memory for what has to go to
+  /// the quarantine: it stays where it is.
   [[nodiscard]] virtual Result<Taken> take(Deadline& deadline) = 0;
   /// `refused` for a ticket that is not in hand.
   [[nodiscard]] virtual Result<void> settle(std::uint64_t ticket, Settlement settlement) = 0;

@@ -85,8 +85,9 @@ Result<QueueFile::Bounds> read_bounds(const queue::Page& page) {
 Result<std::size_t> sealed_size(int file) {
   struct stat status {};
   const int seals = ::fcntl(file, F_GET_SEALS);
-  if (seals == -1 || ::fstat(file, &status) == -1)
+  if (seals == -1 && errno == EINVAL)
     return failure(ErrorKind::refused, "queue: its file is no shared memory");
+  if (seals == -1 || ::fstat(file, &status) == -1) return system_failure("queue: look at its file");
   if ((seals & size_seals) != size_seals && !TROUPE_MUTANT(queue_seals_unchecked))
     return failure(ErrorKind::refused, "queue: its file could be cut short, since its size is not sealed");
   return static_cast<std::size_t>(status.st_size);

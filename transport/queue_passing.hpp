@@ -75,10 +75,11 @@ void save_end(Archive& archive, const WeakAccess& weak, QueueAccess::End end) {
   if (archive.carries()) {
     const auto access = weak.lock();
     if (!access)
-      throw Failure{{ErrorKind::refused, 0, "queue: this end cannot be passed on; pass one from the Queue"}};
+      return archive.refuse(
+          {ErrorKind::refused, 0, "queue: this end cannot be passed on; pass one from the Queue"});
     const std::lock_guard lock{access->lock};
     auto pass = access->end->pass(end);
-    if (!pass) throw Failure{std::move(pass.error())};
+    if (!pass) return archive.refuse(std::move(pass.error()));
     travelling.pass = std::move(*pass);
     if (auto act = std::move(travelling.pass.once_known)) {
       const bool told = archive.once_known([act](std::int32_t pid) {

@@ -25,6 +25,9 @@ enum class ErrorKind {
   exhausted,  ///< a limit (descriptors, memory, slots) was reached; the text names it
   system,     ///< a system call failed; `errnum` says how
 };
+constexpr bool is_valid(ErrorKind kind) noexcept {
+  return kind >= ErrorKind::timed_out && kind <= ErrorKind::system;
+}
 
 [[nodiscard]] std::string_view to_string(ErrorKind kind) noexcept;
 

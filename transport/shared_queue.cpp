@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <troupe/transport/shared_queue.hpp>
 
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <map>
@@ -134,7 +132,7 @@ Result<std::vector<OwnedFd>> SharedQueue::descriptors() const {
   if (auto own = check(); !own) return failure(std::move(own));
   std::vector<OwnedFd> copies;
   for (const int fd : file_->descriptors()) {
-    auto copy = owned(::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), "queue: copy of a descriptor");
+    auto copy = copied(fd, "queue: copy of a descriptor");
     if (!copy) return failure(std::move(copy));
     copies.push_back(std::move(*copy));
   }

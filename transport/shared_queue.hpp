@@ -125,6 +125,7 @@ class SharedReceiver final : public QueueReceiver {
   std::size_t lane_ = 0;  ///< where to look first
   std::size_t taken_in_turn_ = 0;
   std::uint64_t drained_for_ = 0;
+  std::optional<Error> quarantine_fault_{};  ///< why the last look could not move something there
   ReceiversBell bell_{};
   Spin spin_{};
   ForkGuard guard_{};

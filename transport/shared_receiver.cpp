@@ -60,6 +60,7 @@ Result<Taken> SharedReceiver::take(Deadline& deadline) {
   const auto look = [&] { return (found = try_take(Look::by_hints)).has_value(); };
   const Look last_look = TROUPE_MUTANT(queue_hints_believed) ? Look::by_hints : Look::everywhere;
   for (;;) {
+    quarantine_fault_.reset();
     if (look()) return *found;
     if (!deadline.is_over() && spin_.until(look)) return *found;
     // Announced first, then looked everywhere, mirrored by a sender's publish: at least one sees the other.
@@ -67,6 +68,7 @@ Result<Taken> SharedReceiver::take(Deadline& deadline) {
     if (!deadline.is_over()) announce_sleep(*file_);
     if (auto watched = peers_.refresh(); !watched) return failure(std::move(watched));
     if (found = try_take(last_look); found) return *found;
+    if (quarantine_fault_) return tl::unexpected<Error>{*std::move(quarantine_fault_)};
     if (over()) return failure(ErrorKind::closed, "queue " + file_->name() + ": it was closed and is empty");
     if (deadline.is_over()) break;
     if (peers_.all_watched()) [[maybe_unused]]
@@ -127,6 +129,8 @@ std::optional<Taken> SharedReceiver::try_lane(std::size_t lane, Look look) {
 }
 
 std::optional<Taken> SharedReceiver::claim(std::size_t lane, std::uint64_t number, Lease lease) {
+  // First: an item that was taken and is in no list would be in nobody's hand while this end lives.
+  if (in_hand_.size() == in_hand_.capacity()) in_hand_.reserve(2 * in_hand_.size() + 1);
   queue::Record& record = file_->record(lane, number);
   std::uint64_t expected = lease.word();
   lease.state = TROUPE_MUTANT(queue_acknowledge_before_handler) ? Lease::State::done : Lease::State::leased;
@@ -210,8 +214,8 @@ bool SharedReceiver::quarantine_is_free() const noexcept {
   return !is_there(*file_, static_cast<std::uint32_t>(file_->lane(file_->quarantine_lane()).owner.load()));
 }
 
-/// Moves a ready record there. If another end is at the quarantine, or this one dies here, it stays as it is,
-/// and whoever meets it next moves it.
+/// Moves a ready record there. If another end is at the quarantine, or there is no memory to map it, or this
+/// one dies here, it stays as it is, and whoever meets it next moves it.
 void SharedReceiver::quarantine(std::size_t lane, std::uint64_t number, Lease lease) {
   queue::Record& record = file_->record(lane, number);
   std::uint64_t expected = lease.word();
@@ -231,7 +235,11 @@ void SharedReceiver::quarantine(std::size_t lane, std::uint64_t number, Lease le
 
 bool SharedReceiver::copy_to_quarantine(std::size_t lane, const queue::Record& record, const Lease& lease) {
   auto writer = QueueWriter::take_quarantine(file_, place_.owner());
-  if (!writer) return false;
+  if (!writer) {
+    const bool taken = writer.error().kind == ErrorKind::full;
+    if (!taken) quarantine_fault_ = std::move(writer.error());
+    return false;
+  }
   const auto payload = file_->payload(lane, record);
   auto room = writer->room(payload.size());
   while (!room && writer->drop_oldest()) room = writer->room(payload.size());

@@ -47,6 +47,13 @@ Result<OwnedFd> owned(int fd, std::string_view what) {
   return beyond_standard(OwnedFd{fd});
 }
 
+Result<OwnedFd> copied(int fd, std::string_view what) {
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  if (copy != -1) return OwnedFd{copy};
+  // That number itself may lie beyond the limit: as much without room as with all lower ones taken.
+  return system_failure(what, errno == EINVAL ? EMFILE : errno);
+}
+
 Result<OwnedFd> open_pidfd(int pid) { return owned(::pidfd_open(pid, 0), "pidfd_open"); }
 
 int poll_timeout(TimePoint deadline) noexcept {

@@ -35,6 +35,9 @@ auto retried(Call call) {
 /// Takes ownership of what a call returned, beyond the standard numbers, or says why it failed.
 [[nodiscard]] Result<OwnedFd> owned(int fd, std::string_view what);
 
+/// One more descriptor for the same open file, close-on-exec and beyond the standard numbers.
+[[nodiscard]] Result<OwnedFd> copied(int fd, std::string_view what);
+
 /// Of a child that was not reaped yet, or of this process: another's number may be a stranger's by now.
 [[nodiscard]] Result<OwnedFd> open_pidfd(int pid);
 

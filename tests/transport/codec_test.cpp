@@ -202,6 +202,9 @@ struct Touchy {
   void serialize(Archive& archive) {
     archive(number);
     if (number == 13) throw std::runtime_error{"thirteen"};
+    if (number == 14) throw std::bad_alloc{};
+    if (number == 15) throw Failure{{ErrorKind::exhausted, EMFILE, "fifteen"}};
+    if (number == 16) throw Failure{{ErrorKind::closed, 0, "sixteen"}};
   }
 };
 
@@ -543,6 +546,65 @@ TEST(Codec, MakesAnErrorOfWhatASerializeFunctionThrows) {
   EXPECT_EQ(encode(Touchy{13}, room).error().kind, ErrorKind::invalid);
   expect_malformed<Touchy>(bytes_of(13), "thirteen");
   EXPECT_EQ(encoded_size(Touchy{13}), 4U);
+}
+
+/// A map or set of these keys, as bytes; each with a value where it is a map.
+template <class T>
+std::vector<std::byte> of_keys(std::initializer_list<std::int32_t> keys) {
+  std::vector<std::byte> bytes = bytes_of(std::uint64_t{keys.size()});
+  for (const std::int32_t key : keys)
+    for (int i = 0; i < (
+                            requires { typename T::mapped_type; } ? 2 : 1);
+         ++i) {
+      const auto one = bytes_of(key);
+      bytes.insert(bytes.end(), one.begin(), one.end());
+    }
+  return bytes;
+}
+
+struct ByRemainder {
+  int modulus = 10;
+  bool operator()(int a, int b) const { return a % modulus < b % modulus; }
+};
+
+TEST(Codec, RefusesKeysThatComeTwiceOrInAnotherOrder) {
+  using Set = std::set<std::int32_t>;
+  using Map = std::map<std::int32_t, std::int32_t>;
+  EXPECT_EQ(decode<Set>(of_keys<Set>({-1, 2, 3})).value(), (Set{-1, 2, 3}));
+  EXPECT_EQ(decode<Map>(of_keys<Map>({1, 2})).value(), (Map{{1, 1}, {2, 2}}));
+  expect_malformed<Set>(of_keys<Set>({1, 3, 2}), "order");
+  expect_malformed<Set>(of_keys<Set>({1, 1}), "twice");
+  expect_malformed<Map>(of_keys<Map>({2, 1}), "order");
+  expect_malformed<Map>(of_keys<Map>({1, 1}), "twice");
+  using Descending = std::set<std::int32_t, std::greater<>>;
+  EXPECT_TRUE(decode<Descending>(of_keys<Descending>({3, 2})).has_value());
+  expect_malformed<Descending>(of_keys<Descending>({2, 3}), "order");
+  using Multiset = std::multiset<std::int32_t>;
+  EXPECT_EQ(decode<Multiset>(of_keys<Multiset>({1, 1, 2})).value(), (Multiset{1, 1, 2}));
+  expect_malformed<Multiset>(of_keys<Multiset>({1, 2, 1}), "order");
+  using Hashed = std::unordered_set<std::int32_t>;
+  EXPECT_EQ(decode<Hashed>(of_keys<Hashed>({3, 1, 2})).value(), (Hashed{1, 2, 3}));
+  expect_malformed<Hashed>(of_keys<Hashed>({3, 1, 3}), "twice");
+  using HashedMap = std::unordered_map<std::int32_t, std::int32_t>;
+  expect_malformed<HashedMap>(of_keys<HashedMap>({3, 3}), "twice");
+  using HashedMultimap = std::unordered_multimap<std::int32_t, std::int32_t>;
+  EXPECT_EQ(decode<HashedMultimap>(of_keys<HashedMultimap>({3, 3})).value().size(), 2U);
+}
+
+TEST(Codec, DoesNotJudgeTheOrderOfAComparatorWithAState) {
+  using Set = std::set<std::int32_t, ByRemainder>;
+  EXPECT_EQ(decode<Set>(of_keys<Set>({2, 1})).value().size(), 2U);
+  expect_malformed<Set>(of_keys<Set>({1, 11}), "twice");
+}
+
+TEST(Codec, TellsWantOfMemoryFromBytesThatAreWrong) {
+  std::array<std::byte, 8> room{};
+  EXPECT_EQ(encode(Touchy{14}, room).error().kind, ErrorKind::exhausted);
+  EXPECT_EQ(decode<Touchy>(bytes_of(14)).error().kind, ErrorKind::exhausted);
+  const auto fifteen = decode<Touchy>(bytes_of(15)).error();
+  EXPECT_EQ(fifteen.kind, ErrorKind::exhausted);
+  EXPECT_EQ(fifteen.errnum, EMFILE);
+  expect_malformed<Touchy>(bytes_of(16), "sixteen");
 }
 
 // --- Bytes that are cut, long, or ask for too much

@@ -251,6 +251,34 @@ TEST_F(QueueTest, BytesThatDoNotDecodeGoToTheQuarantineAndTheNextOneIsGiven) {
   EXPECT_EQ(jobs.quarantine()[0].cause, QuarantinedItem::Cause::malformed);
 }
 
+/// There is no memory for it, once.
+struct Large {
+  int number = 0;
+  static inline bool fits = false;
+  template <class Archive>
+  void save(Archive& archive) const {
+    archive(number);
+  }
+  template <class Archive>
+  void load(Archive& archive) {
+    archive(number);
+    if (!std::exchange(fits, true)) throw std::bad_alloc{};
+  }
+};
+
+TEST_F(QueueTest, AnItemThatThereIsNoMemoryForStaysInTheQueue) {
+  Queue<Large> queue;
+  auto out = queue.sender();
+  auto in = queue.receiver();
+  out.put({7}).value();
+  EXPECT_EQ(in.get(patience).error().kind, ErrorKind::exhausted);
+  auto item = in.get(patience).value();
+  EXPECT_EQ(item->number, 7);
+  EXPECT_EQ(item.attempt(), 2U);
+  item.acknowledge();
+  EXPECT_TRUE(queue.quarantine().empty());
+}
+
 TEST_F(QueueTest, TheQuarantineKeepsTheLastOnes) {
   Queue<int> queue{{.items_max = 4}};
   auto out = queue.sender();
@@ -698,6 +726,16 @@ TEST_F(QueueTest, APassedSenderThatIsGivenUpHoldsNoStreamOpen) {
   { const auto pass = queue->pass(detail::QueueAccess::End::sender).value(); }
   queue->close();
   EXPECT_EQ(taken_from(*in, patience).error().kind, ErrorKind::closed);
+}
+
+TEST_F(QueueTest, AnEndThatOutlivesItsQueueHereCannotBePassedOn) {
+  auto queue = std::make_unique<Queue<int>>();
+  const auto out = queue->sender();
+  queue.reset();
+  DescriptorList list{16};
+  std::vector<std::byte> bytes(encoded_size(out));
+  EXPECT_EQ(encode(out, bytes, &list).error().kind, ErrorKind::refused);
+  EXPECT_TRUE(list.empty());
 }
 
 TEST_F(QueueTest, APlainForksChildIsRefused) {

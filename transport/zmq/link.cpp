@@ -49,8 +49,7 @@ Result<std::unique_ptr<Link>> Link::create(Role role, const std::string& endpoin
   auto sign = ReadySign::create(*post);
   if (!sign) return failure(std::move(sign));
   link->sign_ = std::move(*sign);
-  auto place = troupe::detail::owned(::fcntl(link->sign_.descriptor(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1),
-                                     "a place for a pidfd");
+  auto place = troupe::detail::copied(link->sign_.descriptor(), "a place for a pidfd");
   if (!place) return failure(std::move(place));
   link->pidfd_ = std::move(*place);
   auto seat = (*post)->admit(

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <fcntl.h>
-
 #include <troupe/transport/queue.hpp>
+#include <troupe/transport/syscall.hpp>
 #include <vector>
 
 namespace troupe::test {
@@ -13,7 +12,8 @@ namespace troupe::test {
 template <class T>
 Queue<T> attached(const std::vector<OwnedFd>& descriptors) {
   std::vector<OwnedFd> copies;
-  for (const OwnedFd& fd : descriptors) copies.emplace_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+  for (const OwnedFd& fd : descriptors)
+    copies.push_back(detail::copied(fd.get(), "copy of a descriptor").value());
   return Queue<T>::attach(std::move(copies)).value();
 }
 

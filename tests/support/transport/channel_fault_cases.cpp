@@ -106,6 +106,23 @@ Result<void> use_a_typed_pipe() {
   return {};
 }
 
+/// An end that arrives in a message, while what was sent from the other already waits for it.
+Result<void> pass_an_end() {
+  using Travelling = Pipe<std::string, int>;
+  for (const auto carrier : {Carrier::shared_memory, Carrier::pipe, Carrier::stream, Carrier::packet}) {
+    auto [near, far] = Pipe<int, std::string>::create({.carrier = carrier, .frame_bytes_max = 1000}).value();
+    near.send(7, patience).value();
+    auto [sends, receives] = Pipe<Travelling, void>::create({.carrier = Carrier::packet}).value();
+    sends.send(far, patience).value();
+    far = {};
+    auto arrived = receives.receive(patience).value();
+    require(arrived.receive(patience).value() == 7, "another number");
+    arrived.send("seven", patience).value();
+    require(near.receive(patience).value() == "seven", "another text");
+  }
+  return {};
+}
+
 NamedCase both_ends(const char* name, Carrier carrier) {
   return simple_case(name, [carrier] { return use_both_ends(carrier); });
 }
@@ -121,7 +138,8 @@ std::vector<NamedCase> channel_fault_cases() {
           case_of<SendsFrames>("PipeChannelSender", Carrier::pipe),
           case_of<SendsFrames>("StreamChannelSender", Carrier::stream),
           case_of<SendsFrames>("PacketChannelSender", Carrier::packet),
-          simple_case("TypedPipe", use_a_typed_pipe)};
+          simple_case("TypedPipe", use_a_typed_pipe),
+          simple_case("PassedPipeEnd", pass_an_end)};
 }
 
 }  // namespace troupe::test

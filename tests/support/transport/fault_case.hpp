@@ -60,6 +60,8 @@ template <class Case, class... Arguments>
 }
 
 [[nodiscard]] std::vector<NamedCase> channel_fault_cases();
+[[nodiscard]] std::vector<NamedCase> queue_fault_cases();
+[[nodiscard]] std::vector<NamedCase> blob_fault_cases();
 
 /// All cases of the transport. Whoever adds a channel, a queue or anything else that makes system calls adds
 /// one.

@@ -201,7 +201,8 @@ std::vector<NamedCase> transport_cases() {
       simple_case("KeptState", keep_a_state),      simple_case("Timer", wait_for_a_timer),
       simple_case("Liveness", watch_a_process),    case_of<SendsPackets>("Packets"),
       case_of<HandsOverALane>("LaneOfADeadSender")};
-  for (auto& one : channel_fault_cases()) all.push_back(std::move(one));
+  for (const auto cases : {channel_fault_cases, queue_fault_cases, blob_fault_cases})
+    for (auto& one : cases()) all.push_back(std::move(one));
   return all;
 }
 
