@@ -28,26 +28,16 @@ Endpoints& endpoints() {
   return instance;
 }
 
-Result<void> check_size(std::size_t bytes) {
-  constexpr std::size_t bytes_max = lane::frame_bytes_max - sizeof(lane::FrameHeader);
+constexpr std::size_t frame_payload_max = lane::frame_bytes_max - sizeof(lane::FrameHeader);
+
+Result<void> check_size(std::size_t bytes, std::size_t bytes_max) {
   if (bytes <= bytes_max) return {};
   return failure(ErrorKind::invalid, "send: a message of " + std::to_string(bytes) + " bytes; at most " +
-                                         std::to_string(bytes_max) + " may travel at once");
+                                         std::to_string(bytes_max) +
+                                         " may travel at once; put what is large into a Blob");
 }
 
 }  // namespace
-
-Payload Payload::raw(const std::span<const std::byte>& bytes) {
-  using Bytes = std::span<const std::byte>;
-  return {&bytes,
-          [](const void* v, std::span<std::byte> room, DescriptorStore* /*store*/) -> Result<std::size_t> {
-            const Bytes& from = *static_cast<const Bytes*>(v);
-            if (from.size() > room.size()) return failure(ErrorKind::full, "send: larger than the room");
-            std::ranges::copy(from, room.begin());
-            return from.size();
-          },
-          [](const void* v) { return static_cast<const Bytes*>(v)->size(); }};
-}
 
 // ---- birth ------------------------------------------------------------------------------------------
 
@@ -111,7 +101,7 @@ void Endpoint::discard_late_replies() {
 }
 
 void Endpoint::set_aside(control::Quarantine what, std::span<const std::byte> payload) {
-  what.bytes = static_cast<std::uint32_t>(payload.size());
+  what.bytes = payload.size();
   auto file = create_memory("troupe-quarantine", std::max<std::size_t>(payload.size(), 1));
   const bool whole = file && ::pwrite(file->get(), payload.data(), payload.size(), 0) ==
                                  static_cast<ssize_t>(payload.size());
@@ -184,9 +174,11 @@ Result<std::span<std::byte>> Endpoint::room_for(const Address& to, std::size_t b
 
 /// Before the frame that names them is published. Killed in between, or refused: the keeper finds that the
 /// frame never came.
-Result<void> Endpoint::deposit(const LaneWriter& lane, const DescriptorList& descriptors) {
-  auto kept = link_->ask<control::Id>(control::Deposit{.lane = lane.spec().id, .offset = lane.tail()}, {},
-                                      descriptors.borrowed());
+Result<void> Endpoint::deposit(const LaneWriter& lane, const DescriptorList& descriptors,
+                               std::size_t apart_bytes) {
+  auto kept = link_->ask<control::Id>(
+      control::Deposit{.lane = lane.spec().id, .offset = lane.tail(), .apart_bytes = apart_bytes}, {},
+      descriptors.borrowed());
   if (!kept) return failure(std::move(kept));
   return {};
 }
@@ -227,7 +219,7 @@ Result<Endpoint::Posted> Endpoint::post_locked(const Address& to, const FrameInf
         LaneWriter& writer = *out_.last().writer;
         FrameInfo published = info;
         if (!descriptors.empty()) {
-          auto kept = deposit(writer, descriptors);
+          auto kept = deposit(writer, descriptors, payload.apart_bytes);
           if (!kept && kept.error().kind == ErrorKind::exhausted && Clock::now() < until()) {
             room = room_after_readers(to, prefix.size() + *encoded, until());
             if (!room) return failure(std::move(room));
@@ -235,6 +227,7 @@ Result<Endpoint::Posted> Endpoint::post_locked(const Address& to, const FrameInf
           }
           if (!kept) return failure(std::move(kept));
           published.sequence |= envelope::with_descriptors;
+          if (payload.apart_bytes != 0) published.sequence |= envelope::apart;
         }
         const Posted posted{writer.publish(published, prefix.size() + *encoded), out_.last().ends};
         // The mirror image of a reader's sleep: publish, then look. A new incarnation that scanned before
@@ -246,16 +239,28 @@ Result<Endpoint::Posted> Endpoint::post_locked(const Address& to, const FrameInf
       if (encoded.error().kind != ErrorKind::full || knows_size) return failure(std::move(encoded));
     }
     const std::size_t bytes = prefix.size() + std::max<std::size_t>(payload.size(payload.value), 1);
-    if (auto fits = check_size(bytes); !fits) return failure(std::move(fits));
+    if (bytes > frame_payload_max) return post_apart(to, info, prefix, payload, until());
     room = room_for(to, bytes, until());
     if (!room) return failure(std::move(room));
   }
 }
 
+/// First contact comes before the encoding: only then is it known how much the receiver takes.
+Result<Endpoint::Posted> Endpoint::post_apart(const Address& to, const FrameInfo& info,
+                                              std::span<const std::byte> prefix, const Payload& payload,
+                                              TimePoint deadline) {
+  const std::size_t bytes = payload.size(payload.value);
+  if (auto room = room_for(to, prefix.size() + 1, deadline); !room) return failure(std::move(room));
+  if (auto fits = check_size(bytes, out_.last().message_bytes_max); !fits) return failure(std::move(fits));
+  auto apart = Apart::create(payload, bytes);
+  if (!apart) return failure(std::move(apart));
+  return post_locked(to, info, prefix, Payload::of(*apart), deadline - Clock::now());
+}
+
 Result<std::uint64_t> Endpoint::write_letter(const Address& to, const FrameInfo& info,
                                              std::span<const std::byte> prefix, const Payload& payload) {
   const std::size_t size = prefix.size() + payload.size(payload.value);
-  if (auto fits = check_size(size); !fits) return failure(std::move(fits));  // later, nobody could be told
+  if (auto fits = check_size(size, frame_payload_max); !fits) return failure(std::move(fits));  // later, nobody could be told
   Letter letter{to.to, static_cast<std::uint32_t>(to.lane_class), info.type, info.sequence,
                 std::vector<std::uint8_t>(size)};
   const auto bytes = std::as_writable_bytes(std::span{letter.bytes});

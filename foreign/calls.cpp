@@ -18,7 +18,7 @@ tl::unexpected<Error> too_late() {
 Outcome outcome_of(const ActorMessage& message, Result<ReplyBytes> reply) {
   if (!reply) return failure(std::move(reply));
   if (reply->outcome != 0) return tl::unexpected<Error>{troupe::detail::error_of_reply(*reply)};
-  auto value = message.answer(reply->bytes);
+  auto value = message.answer(reply->value());
   if (!value) return failure(std::move(value));
   return std::optional{std::move(*value)};
 }

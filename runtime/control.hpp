@@ -30,6 +30,7 @@ inline constexpr std::size_t start_bytes_max = 64 * 1024;  ///< encoded argument
 inline constexpr std::size_t start_descriptors_max = 48;   ///< that they name
 static_assert(start_descriptors_max + 6 <= SocketChannel::descriptors_max);  // 6: as of a Start
 inline constexpr std::size_t frame_descriptors_max = 48;                     ///< of one message
+inline constexpr std::uint64_t message_bytes_default = std::uint64_t{64} << 20U;  ///< the most, unless said
 inline constexpr std::size_t name_bytes_max = 63;
 inline constexpr std::size_t text_bytes_max = 200;
 inline constexpr std::size_t notice_words = 8192;  ///< endpoints of one keeper
@@ -168,6 +169,7 @@ struct Attached {
   supervision::SupervisorId supervisor = 0;
   Incarnation incarnation = 0;
   std::uint32_t attempts_max = 3;
+  std::uint64_t message_bytes_max = 0;  ///< of one that comes to this process
   Name name{};
 };
 
@@ -187,7 +189,8 @@ struct Connection {
   LaneSpec lane{};
   std::uint32_t slots = 0;
   Incarnation reader = 0;
-  Reason reason{};  ///< of a role that has ended
+  std::uint64_t message_bytes_max = 0;  ///< that the receiver takes
+  Reason reason{};                      ///< of a role that has ended
 };
 struct Connected {
   Kind kind = Kind::connected;
@@ -208,6 +211,7 @@ struct Deposit {
   Kind kind = Kind::deposit;
   std::uint64_t lane = 0;
   std::uint64_t offset = 0;
+  std::uint64_t apart_bytes = 0;  ///< of the message itself, where it is too large for its frame
 };
 /// Reader → keeper, with the frame at that offset in hand. Answered with an Id, the number of its
 /// descriptors, and with them; as often as it is asked.
@@ -258,7 +262,7 @@ struct Quarantine {
   std::uint64_t type = 0;
   std::uint64_t sequence = 0;
   std::uint32_t attempts = 0;
-  std::uint32_t bytes = 0;
+  std::uint64_t bytes = 0;
   ErrorKind cause = ErrorKind::poison;
   Line text{};
 };
@@ -288,6 +292,7 @@ struct AddChild {
   std::uint32_t attempts_max = 3;
   std::uint64_t kept_bytes = 0;
   std::uint64_t mailbox_bytes_max = 0;
+  std::uint64_t message_bytes_max = 0;
   bool ready_at_entry = true;
   Name name{};
   std::uint32_t argument_bytes = 0;

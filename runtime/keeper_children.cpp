@@ -61,7 +61,10 @@ Result<control::Id> Keeper::add_child(Client& client, std::span<const std::byte>
   auto added = board_.add({.role = role,
                            .kept_bytes = request->kept_bytes,
                            .mailbox_bytes_max = request->mailbox_bytes_max != 0 ? request->mailbox_bytes_max
-                                                                                : mailbox_bytes_default});
+                                                                                : mailbox_bytes_default,
+                           .message_bytes_max = request->message_bytes_max != 0
+                                                    ? request->message_bytes_max
+                                                    : control::message_bytes_default});
   if (!added) return failure(std::move(added));
   if (client.surroundings == surroundings && surroundings->end_is_awaited) client.surroundings.reset();
   Process process{.request = *request,

@@ -28,6 +28,7 @@ class Switchboard {
     RoleId role = 0;
     std::uint64_t kept_bytes = 0;         ///< of one slot of kept state; 0: keeps none
     std::uint64_t mailbox_bytes_max = 0;  ///< sum of the capacities of lanes that end here
+    std::uint64_t message_bytes_max = control::message_bytes_default;
   };
 
   [[nodiscard]] static Result<Switchboard> create();
@@ -63,7 +64,7 @@ class Switchboard {
   /// The reader has given it up; what lies in it is no mail any more.
   void broken(RoleId reader, std::uint64_t lane);
   /// Keeps descriptors for the reader of the frame that its sender is about to publish. `exhausted` beyond a
-  /// bound for each sender and one for all.
+  /// bound for each sender and one for all, and while the reader's mailbox is full of large messages.
   [[nodiscard]] Result<void> deposit(RoleId from, const control::Deposit& request,
                                      std::vector<OwnedFd> descriptors);
   [[nodiscard]] control::Id withdraw(RoleId reader, const control::Withdraw& request, Given& given) const;
@@ -88,6 +89,7 @@ class Switchboard {
  private:
   struct Deposit {
     std::uint64_t offset = 0;  ///< of the frame that names them
+    std::uint64_t apart_bytes = 0;
     std::vector<OwnedFd> descriptors{};
   };
   struct Lane {
@@ -147,6 +149,7 @@ class Switchboard {
   [[nodiscard]] static std::size_t deposits(const Lane& lane);
   void collect(Lane& lane);
   void collect_all_of(const Role& role);
+  Result<void> check_apart(const Role& reader, std::uint64_t bytes);
 
   // switchboard_news.cpp, as all that is told of it: pull(), and how a role is judged from outside
   void publish_reader_file(Role& role);

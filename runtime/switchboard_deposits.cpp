@@ -40,6 +40,23 @@ void Switchboard::collect_all_of(const Role& role) {
     for (const auto lane : *lanes) collect(*find_lane(lane));
 }
 
+/// What is too large for its frame takes room in the mailbox, too: one more is let in as long as those that
+/// wait leave any. So there is always one that fits, and never much more than the bound.
+Result<void> Switchboard::check_apart(const Role& reader, std::uint64_t bytes) {
+  if (bytes > reader.spec.message_bytes_max)
+    return failure(ErrorKind::invalid, "deposit: a message larger than its receiver takes");
+  std::uint64_t waiting = 0;
+  for (const auto id : reader.in) {
+    Lane& lane = *find_lane(id);
+    collect(lane);
+    for (const Deposit& one : lane.deposits) waiting += one.apart_bytes;
+  }
+  if (waiting < reader.spec.mailbox_bytes_max) return {};
+  return failure(ErrorKind::exhausted, "send: large messages of " + std::to_string(waiting) +
+                                           " bytes wait in the receiver's mailbox; try again later, or a "
+                                           "larger mailbox_bytes_max");
+}
+
 Result<void> Switchboard::deposit(RoleId from, const control::Deposit& request,
                                   std::vector<OwnedFd> descriptors) {
   const Role* const sender = find(from);
@@ -60,7 +77,9 @@ Result<void> Switchboard::deposit(RoleId from, const control::Deposit& request,
   if (deposits() + descriptors.size() > deposits_max)
     return failure(ErrorKind::exhausted, "send: the keeper holds " + std::to_string(deposits_max) +
                                              " descriptors that have not been read yet; try again later");
-  lane->deposits.push_back({request.offset, std::move(descriptors)});
+  if (const Role* const reader = find(lane->to); reader != nullptr && request.apart_bytes != 0)
+    if (auto room = check_apart(*reader, request.apart_bytes); !room) return room;
+  lane->deposits.push_back({request.offset, request.apart_bytes, std::move(descriptors)});
   return {};
 }
 
