@@ -260,7 +260,8 @@ Result<Endpoint::Posted> Endpoint::post_apart(const Address& to, const FrameInfo
 Result<std::uint64_t> Endpoint::write_letter(const Address& to, const FrameInfo& info,
                                              std::span<const std::byte> prefix, const Payload& payload) {
   const std::size_t size = prefix.size() + payload.size(payload.value);
-  if (auto fits = check_size(size, frame_payload_max); !fits) return failure(std::move(fits));  // later, nobody could be told
+  if (auto fits = check_size(size, frame_payload_max); !fits)
+    return failure(std::move(fits));  // later, nobody could be told
   Letter letter{to.to, static_cast<std::uint32_t>(to.lane_class), info.type, info.sequence,
                 std::vector<std::uint8_t>(size)};
   const auto bytes = std::as_writable_bytes(std::span{letter.bytes});

@@ -30,9 +30,8 @@ Payload Payload::of(const Apart& value) {
 Result<Apart> Apart::create(const Payload& payload, std::size_t bytes) {
   DescriptorList descriptors{control::frame_descriptors_max - 1};
   Result<std::size_t> encoded{0};
-  auto body = Blob::create(bytes, [&](std::span<std::byte> room) {
-    encoded = payload.encode(payload.value, room, &descriptors);
-  });
+  auto body = Blob::create(
+      bytes, [&](std::span<std::byte> room) { encoded = payload.encode(payload.value, room, &descriptors); });
   if (!body) return failure(std::move(body));
   if (!encoded) return failure(std::move(encoded));
   if (*encoded != bytes)

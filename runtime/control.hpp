@@ -28,8 +28,8 @@ namespace troupe::control {
 inline constexpr int channel_descriptor = 3;               ///< in every process that Troupe starts
 inline constexpr std::size_t start_bytes_max = 64 * 1024;  ///< encoded arguments of a start
 inline constexpr std::size_t start_descriptors_max = 48;   ///< that they name
-static_assert(start_descriptors_max + 6 <= SocketChannel::descriptors_max);  // 6: as of a Start
-inline constexpr std::size_t frame_descriptors_max = 48;                     ///< of one message
+static_assert(start_descriptors_max + 6 <= SocketChannel::descriptors_max);       // 6: as of a Start
+inline constexpr std::size_t frame_descriptors_max = 48;                          ///< of one message
 inline constexpr std::uint64_t message_bytes_default = std::uint64_t{64} << 20U;  ///< the most, unless said
 inline constexpr std::size_t name_bytes_max = 63;
 inline constexpr std::size_t text_bytes_max = 200;
@@ -81,6 +81,7 @@ enum class Kind : std::uint32_t {
   drained,
   broken,
   acknowledged,
+  items_done,
   quarantine,
   // answered with one packet
   attach,
@@ -88,6 +89,8 @@ enum class Kind : std::uint32_t {
   deposit,
   withdraw,
   deposits,
+  item_deposit,
+  item_withdraw,
   pull,
   surroundings,
   add_supervisor,
@@ -224,6 +227,22 @@ struct Withdraw {
 struct Acknowledged {
   Kind kind = Kind::acknowledged;
   std::uint64_t lane = 0;
+};
+/// The same for an item of a queue in shared memory, whose file is the packet's first descriptor; the Id is
+/// the keeper's own.
+struct ItemDeposit {
+  Kind kind = Kind::item_deposit;
+  std::uint64_t lane = 0;
+  std::uint64_t number = 0;
+};
+struct ItemWithdraw {
+  Kind kind = Kind::item_withdraw;
+  std::uint64_t lane = 0;
+  std::uint64_t number = 0;
+};
+/// An end → keeper, with the queue's file: items are done, or the end goes.
+struct ItemsDone {
+  Kind kind = Kind::items_done;
 };
 /// Answered with an Id: how many descriptors wait for readers.
 struct Deposits {

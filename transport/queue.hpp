@@ -60,7 +60,7 @@ class Sender {
     auto room = end_->end->reserve(bytes, deadline);
     if (!room) return failure(std::move(room));
     if (room->data() == nullptr) return Placed::dropped;
-    auto encoded = encode(value, *room);
+    auto encoded = encode(value, *room, end_->end->descriptors());
     if (!encoded) return failure(std::move(encoded));
     if (auto put = end_->end->commit(type_id<T>, *encoded, deadline); !put) return failure(std::move(put));
     return Placed::queued;
@@ -186,7 +186,8 @@ class Receiver {
 
   /// The next item. `timed_out`; `closed` when the stream has ended: closed by its owner (or the owner died),
   /// no sender left, and nothing in it that somebody else could still give back. What does not decode goes to
-  /// the quarantine.
+  /// the quarantine; what holds descriptors that this process cannot have (`refused`, `exhausted`) is given
+  /// back.
   [[nodiscard]] Result<Item<T>> get(Duration within) {
     if (!end_)
       return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");
@@ -195,7 +196,9 @@ class Receiver {
     for (;;) {
       auto taken = end_->end->take(deadline);
       if (!taken) return failure(std::move(taken));
-      if (auto value = decoded(*taken)) return Item<T>{std::move(*value), end_, *taken};
+      auto value = decoded(*taken);
+      if (value) return Item<T>{std::move(*value), end_, *taken};
+      if (value.error().kind != ErrorKind::malformed) return set_back(*taken, std::move(value.error()));
       if (auto settled = end_->end->settle(taken->ticket, detail::Settlement::malformed); !settled)
         return failure(std::move(settled));
     }
@@ -281,8 +284,21 @@ class Receiver {
   [[nodiscard]] Result<T> decoded(const detail::Taken& taken) {
     if (taken.type != type_id<T>) return tl::unexpected{detail::wrong_item(taken.type, type_name<T>)};
     if constexpr (detail::is_block<T>) return decode<T>(taken.bytes);  // which reads each byte once
+    std::vector<OwnedFd> arrived;
+    if (taken.with_descriptors) {
+      auto withdrawn = end_->end->descriptors(taken.ticket);
+      if (!withdrawn) return failure(std::move(withdrawn));
+      arrived = std::move(*withdrawn);
+    }
+    DescriptorList descriptors{std::move(arrived)};
     end_->copy.assign(taken.bytes.begin(), taken.bytes.end());
-    return decode<T>(end_->copy);
+    return decode<T>(end_->copy, &descriptors);
+  }
+  /// What could not be decoded for a reason that is not the item's own: perhaps somebody else can.
+  tl::unexpected<Error> set_back(const detail::Taken& taken, Error why) {
+    if (auto settled = end_->end->settle(taken.ticket, detail::Settlement::give_back); !settled)
+      return tl::unexpected{std::move(settled.error())};
+    return tl::unexpected{std::move(why)};
   }
   std::shared_ptr<End> end_;
   detail::WeakAccess access_{};
