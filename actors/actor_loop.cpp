@@ -90,7 +90,10 @@ Result<void> ActorLoop::restore() {
   kept_ = std::move(*kept);
   endpoint_.use(outbox_);
   const std::span<const std::byte> bytes = kept_->committed();
-  if (bytes.empty()) return {};
+  if (bytes.empty()) {
+    outbox_.forget_uncommitted();
+    return {};
+  }
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), std::min(length_bytes, bytes.size()));
   if (bytes.size() < length_bytes || length > bytes.size() - length_bytes)
@@ -100,6 +103,7 @@ Result<void> ActorLoop::restore() {
   if (!books) return failure(std::move(books));
   books_ = std::move(*books);
   outbox_.committed();
+  outbox_.forget_uncommitted();
   std::map<std::uint64_t, std::uint64_t> resume;
   for (const Books::Mark& mark : books_.consumed) resume[mark.lane] = mark.offset;
   endpoint_.lanes_in().set_resume_points(std::move(resume));

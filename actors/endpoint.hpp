@@ -15,6 +15,7 @@
 namespace troupe::detail {
 
 class Outbox;
+struct Letter;
 
 /// A question that was posted and has no end yet.
 struct OpenQuestion {
@@ -83,8 +84,7 @@ class Endpoint {
     impossible,  ///< it can never arrive: larger than the receiver's mailbox
   };
   /// Copies a message from the outbox to its lane if there is room now.
-  [[nodiscard]] Delivery try_deliver(const Address& to, const FrameInfo& info,
-                                     std::span<const std::byte> bytes);
+  [[nodiscard]] Delivery try_deliver(const Letter& letter);
   /// Replies that came after their ask had ended.
   void discard_late_replies();
   /// Hands a message to the keeper's quarantine.
@@ -114,6 +114,8 @@ class Endpoint {
                              const Payload& payload, Duration within);
   Result<Posted> post_apart(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix,
                             const Payload& payload, TimePoint deadline);
+  [[nodiscard]] Delivery no_delivery(ErrorKind why, bool waits);
+  Result<void> encode_letter(Letter& letter, std::span<const std::byte> prefix, const Payload& payload);
   Result<std::uint64_t> write_letter(const Address& to, const FrameInfo& info,
                                      std::span<const std::byte> prefix, const Payload& payload);
   Result<void> wait_for_room(LanesOut::Lane& lane, std::size_t bytes, TimePoint deadline);

@@ -82,6 +82,7 @@ enum class Kind : std::uint32_t {
   broken,
   acknowledged,
   items_done,
+  letters_gone,
   quarantine,
   // answered with one packet
   attach,
@@ -89,6 +90,7 @@ enum class Kind : std::uint32_t {
   deposit,
   withdraw,
   deposits,
+  letter_deposit,
   item_deposit,
   item_withdraw,
   pull,
@@ -215,6 +217,19 @@ struct Deposit {
   std::uint64_t lane = 0;
   std::uint64_t offset = 0;
   std::uint64_t apart_bytes = 0;  ///< of the message itself, where it is too large for its frame
+  std::uint64_t letter = 0;       ///< not with the packet, but of this LetterDeposit; `closed` if it is gone
+};
+/// An actor that keeps state → keeper, before it writes down a letter to which the packet's descriptors
+/// belong. Numbers grow. Answered with an Id, or `exhausted`.
+struct LetterDeposit {
+  Kind kind = Kind::letter_deposit;
+  std::uint64_t letter = 0;
+};
+/// These letters have left, or were never committed.
+struct LettersGone {
+  Kind kind = Kind::letters_gone;
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
 };
 /// Reader → keeper, with the frame at that offset in hand. Answered with an Id, the number of its
 /// descriptors, and with them; as often as it is asked.

@@ -144,6 +144,7 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
     case Kind::broken:
     case Kind::acknowledged:
     case Kind::items_done:
+    case Kind::letters_gone:
     case Kind::quarantine: return serve_told(client, *kind, packet, descriptors);
     case Kind::attach: {
       auto attached = board_.attach(client.role, given);
@@ -173,6 +174,14 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
         answer(client, count, given.descriptors);
       });
     case Kind::deposits: return answer(client, control::Id{board_.deposits() + queue_deposits_.size()});
+    case Kind::letter_deposit:
+      return with(control::LetterDeposit{}, [&](const auto& request) {
+        const auto kept = board_.deposit_letter(client.role, request, std::move(descriptors));
+        if (kept)
+          answer(client, control::Id{});
+        else
+          refuse(client, kept.error());
+      });
     case Kind::item_deposit:
       return with(control::ItemDeposit{}, [&](const auto& request) {
         const auto kept = queue_deposits_.deposit(request, client.presence, std::move(descriptors));
@@ -293,6 +302,9 @@ void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> pa
   } else if (kind == Kind::acknowledged) {
     if (const auto told = control::read<control::Acknowledged>(packet))
       board_.acknowledged(client.role, told->lane);
+  } else if (kind == Kind::letters_gone) {
+    if (const auto gone = control::read<control::LettersGone>(packet))
+      board_.letters_gone(client.role, *gone);
   } else if (kind == Kind::items_done) {
     if (descriptors.size() == 1) queue_deposits_.look(descriptors.front().get());
   } else if (kind == Kind::quarantine) {

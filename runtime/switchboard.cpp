@@ -164,6 +164,7 @@ void Switchboard::role_ended(RoleId id, const control::Reason& reason) {
   if (role == nullptr || role->ended) return;
   role->ended = true;
   role->reason = reason;
+  role->letters.clear();
   const auto in = role->in;
   for (const auto id_in : in) {
     Lane& lane = *find_lane(id_in);

@@ -86,6 +86,14 @@ struct Relay {
   }
 };
 
+struct Scribe {  // keeps state, so what it sends is written down first
+  using accepts = messages<Pass, Grow>;
+  int kept = 0;
+  Ref<Reader> to{};
+  void on(const Pass& m) { to.send(Letter{pattern(m.bytes), 0, m.inbox}); }
+  Bytes on(const Grow& m) { return pattern(m.bytes); }
+};
+
 class LargeMessageTest : public test::ActorTest {
  protected:
   static std::uint64_t deposits() {
@@ -212,6 +220,24 @@ TEST_F(LargeMessageTest, TakesRoomInTheMailbox) {
   node.signal("reader", SIGCONT).value();
   EXPECT_EQ(to.send(letter, {.within = patience}), Sent::queued);
   EXPECT_EQ(to.ask(Count{}, patience).value(), 3U);
+  EXPECT_EQ(deposits(), 0U);
+}
+
+TEST_F(LargeMessageTest, OfAnActorThatKeepsStateArrivesOnceHoweverOftenItIsKilled) {
+  const auto to = reader();
+  const auto scribe =
+      node.spawn<Scribe>("scribe", {.restarts_max = unlimited, .attempts_max = unlimited, .backoff = at_once},
+                         0, to)
+          .value();
+  for (std::uint32_t round = 1; round <= 5; ++round) {
+    ASSERT_EQ(scribe.send(Pass{2 * mebibyte + round, inbox.path()}), Sent::queued);
+    ASSERT_TRUE(node.signal("scribe", SIGKILL)) << round;
+    ASSERT_EQ(inbox.next(), "1:whole:" + std::to_string(2 * mebibyte + round));
+    ASSERT_TRUE(test::reaches(node, "scribe", ChildState::running, round + 1)) << round;
+  }
+  EXPECT_EQ(scribe.ask(Grow{2 * mebibyte}, patience).value(), pattern(2 * mebibyte));
+  EXPECT_EQ(scribe.ask(Grow{65 * mebibyte}, patience).error().kind, ErrorKind::invalid);
+  EXPECT_EQ(to.ask(Count{}, patience).value(), 5U);
   EXPECT_EQ(deposits(), 0U);
 }
 
