@@ -60,7 +60,9 @@ class Sender {
     auto room = end_->end->reserve(bytes, deadline);
     if (!room) return failure(std::move(room));
     if (room->data() == nullptr) return Placed::dropped;
-    auto encoded = encode(value, *room, end_->end->descriptors());
+    DescriptorStore* store = nullptr;
+    if constexpr (!detail::is_block<T>) store = end_->end->descriptors();
+    auto encoded = encode(value, *room, store);
     if (!encoded) return failure(std::move(encoded));
     if (auto put = end_->end->commit(type_id<T>, *encoded, deadline); !put) return failure(std::move(put));
     return Placed::queued;
