@@ -278,6 +278,7 @@ TEST_F(BlobMessageTest, AnActorThatKeepsStateSendsThemAndAnswersWithThem) {
   EXPECT_EQ(inbox.next(), "1:16");
   EXPECT_EQ(sum_of(keeper.ask(Make{17, ""}, patience).value()), 17U);
   EXPECT_EQ(keeper.ask(Make{3 << 20U, ""}, patience).value().size(), 3U << 20U);
+  EXPECT_EQ(keeper.ask(Make{}, patience).value().size(), 0U);  // behind all that the last one had to say
   to.ask(Sum{}, patience).value();
   EXPECT_EQ(deposits(), 0U);
 }
@@ -289,7 +290,7 @@ TEST_F(BlobMessageTest, WhatAHandlerSentThatDiedBeforeItsCommitIsFreed) {
   const auto memory = used(ones(4096), [&](const Blob& blob) { keeper->send(Pass{blob, inbox.path(), 2}); });
   for (int i = 0; i < 3; ++i) EXPECT_EQ(inbox.next(), "queued");
   EXPECT_EQ(inbox.next(), "1:4096");  // once
-  EXPECT_EQ(keeper->ask(Make{1, ""}, patience).value().size(), 1U);
+  EXPECT_EQ(keeper->ask(Make{}, patience).value().size(), 0U);
   to.ask(Sum{}, patience).value();
   EXPECT_TRUE(memory.freed(deadline_in(patience)));
   EXPECT_EQ(deposits(), 0U);
@@ -309,7 +310,7 @@ TEST_F(BlobMessageTest, OfAnActorThatKeepsStateArriveOnceHoweverOftenItIsKilled)
     ASSERT_EQ(said, "1:" + std::to_string(round));
     ASSERT_TRUE(test::reaches(node, "keeper", ChildState::running, round + 1)) << round;
   }
-  EXPECT_EQ(keeper.ask(Make{1, ""}, patience).value().size(), 1U);
+  EXPECT_EQ(keeper.ask(Make{}, patience).value().size(), 0U);
   node.stop_child("keeper").value();
   to.ask(Sum{}, patience).value();
   EXPECT_EQ(deposits(), 0U);
@@ -332,8 +333,13 @@ TEST_F(BlobMessageTest, LettersThatWaitForRoomHoldThemUntilTheyHaveLeft) {
   ASSERT_TRUE(test::reaches(node, "keeper", ChildState::running, 2));
   EXPECT_GE(deposits(), static_cast<std::uint64_t>(letters));
   node.signal("reader", SIGCONT).value();
-  for (int i = 0; i < letters; ++i) ASSERT_EQ(inbox.next(), "1:1") << i;
-  EXPECT_EQ(keeper.ask(Make{1, ""}, patience).value().size(), 1U);
+  for (int i = 0; i < letters;) {
+    const auto said = inbox.next();
+    if (said == "queued") continue;  // its last handler may have died before its commit
+    ASSERT_EQ(said, "1:1") << i;
+    ++i;
+  }
+  EXPECT_EQ(keeper.ask(Make{}, patience).value().size(), 0U);
   to.ask(Sum{}, patience).value();
   EXPECT_EQ(deposits(), 0U);
 }
