@@ -90,7 +90,10 @@ Result<void> ActorLoop::restore() {
   kept_ = std::move(*kept);
   endpoint_.use(outbox_);
   const std::span<const std::byte> bytes = kept_->committed();
-  if (bytes.empty()) return {};
+  if (bytes.empty()) {
+    outbox_.forget_uncommitted();
+    return {};
+  }
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), std::min(length_bytes, bytes.size()));
   if (bytes.size() < length_bytes || length > bytes.size() - length_bytes)
@@ -100,6 +103,7 @@ Result<void> ActorLoop::restore() {
   if (!books) return failure(std::move(books));
   books_ = std::move(*books);
   outbox_.committed();
+  outbox_.forget_uncommitted();
   std::map<std::uint64_t, std::uint64_t> resume;
   for (const Books::Mark& mark : books_.consumed) resume[mark.lane] = mark.offset;
   endpoint_.lanes_in().set_resume_points(std::move(resume));
@@ -180,22 +184,22 @@ void ActorLoop::dispatch(LanesIn::Lane& lane, const Frame& frame) {
   attempt_ = lane.reader->begin_attempt();
   lane_in_hand_ = &lane;
   asker_ = {};
-  std::span<const std::byte> message = frame.payload;
+  message_in_hand_ = frame.payload;
   if (envelope::kind_of(frame.info.sequence) == envelope::Kind::question) {
-    const auto question = control::read<envelope::Question>(message);
+    const auto question = control::read<envelope::Question>(message_in_hand_);
     if (!question)
       return set_aside(lane, frame, ErrorKind::malformed, attempt_, "a question without its header");
     if (question->deadline < Clock::now().time_since_epoch().count()) return;  // nobody waits for it any more
     asker_ = {lane.from, question->token};
-    message = message.subspan(sizeof *question);
+    message_in_hand_ = message_in_hand_.subspan(sizeof *question);
   }
   if (attempts_max_ != unlimited && attempt_ > attempts_max_)
     return set_aside(lane, frame, ErrorKind::poison, attempt_ - 1,
                      "its handler did not survive " + std::to_string(attempt_ - 1) + " attempts");
-  auto arrived = endpoint_.lanes_in().descriptors_of(lane, frame);
+  auto arrived = endpoint_.lanes_in().open(lane, frame, message_in_hand_);
   if (!arrived) return set_aside(lane, frame, arrived.error().kind, attempt_, arrived.error().text);
-  DescriptorList descriptors{std::move(*arrived)};
-  const Handled handled = behavior_.handle(frame.info.type, message, descriptors, self_);
+  DescriptorList descriptors{std::move(arrived->descriptors)};
+  const Handled handled = behavior_.handle(frame.info.type, arrived->value, descriptors, self_);
   switch (handled.kind) {
     case Handled::Kind::done: return;
     case Handled::Kind::unknown_type:
@@ -231,7 +235,9 @@ void ActorLoop::set_aside(LanesIn::Lane& lane, const Frame& frame, ErrorKind cau
                                  .attempts = attempts,
                                  .cause = cause,
                                  .text = text};
-  endpoint_.set_aside(what, frame.payload);
+  const bool apart = (frame.info.sequence & envelope::apart) != 0;
+  const auto large = apart ? endpoint_.lanes_in().open(lane, frame, message_in_hand_) : Arrived{};
+  endpoint_.set_aside(what, apart && large ? large->value : frame.payload);
   reply_error(take_question(), cause, text);
 }
 

@@ -93,6 +93,7 @@ class ActorLoop {
   std::uint32_t attempt_ = 0;
   std::uint32_t attempts_max_ = 0;
   LanesIn::Lane* lane_in_hand_ = nullptr;
+  std::span<const std::byte> message_in_hand_{};
   Asker asker_{};
   bool ending_ = false;
   std::string failure_{};

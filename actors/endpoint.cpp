@@ -28,26 +28,16 @@ Endpoints& endpoints() {
   return instance;
 }
 
-Result<void> check_size(std::size_t bytes) {
-  constexpr std::size_t bytes_max = lane::frame_bytes_max - sizeof(lane::FrameHeader);
+constexpr std::size_t frame_payload_max = lane::frame_bytes_max - sizeof(lane::FrameHeader);
+
+Result<void> check_size(std::size_t bytes, std::size_t bytes_max) {
   if (bytes <= bytes_max) return {};
   return failure(ErrorKind::invalid, "send: a message of " + std::to_string(bytes) + " bytes; at most " +
-                                         std::to_string(bytes_max) + " may travel at once");
+                                         std::to_string(bytes_max) +
+                                         " may travel at once; put what is large into a Blob");
 }
 
 }  // namespace
-
-Payload Payload::raw(const std::span<const std::byte>& bytes) {
-  using Bytes = std::span<const std::byte>;
-  return {&bytes,
-          [](const void* v, std::span<std::byte> room, DescriptorStore* /*store*/) -> Result<std::size_t> {
-            const Bytes& from = *static_cast<const Bytes*>(v);
-            if (from.size() > room.size()) return failure(ErrorKind::full, "send: larger than the room");
-            std::ranges::copy(from, room.begin());
-            return from.size();
-          },
-          [](const void* v) { return static_cast<const Bytes*>(v)->size(); }};
-}
 
 // ---- birth ------------------------------------------------------------------------------------------
 
@@ -111,7 +101,7 @@ void Endpoint::discard_late_replies() {
 }
 
 void Endpoint::set_aside(control::Quarantine what, std::span<const std::byte> payload) {
-  what.bytes = static_cast<std::uint32_t>(payload.size());
+  what.bytes = payload.size();
   auto file = create_memory("troupe-quarantine", std::max<std::size_t>(payload.size(), 1));
   const bool whole = file && ::pwrite(file->get(), payload.data(), payload.size(), 0) ==
                                  static_cast<ssize_t>(payload.size());
@@ -184,9 +174,11 @@ Result<std::span<std::byte>> Endpoint::room_for(const Address& to, std::size_t b
 
 /// Before the frame that names them is published. Killed in between, or refused: the keeper finds that the
 /// frame never came.
-Result<void> Endpoint::deposit(const LaneWriter& lane, const DescriptorList& descriptors) {
-  auto kept = link_->ask<control::Id>(control::Deposit{.lane = lane.spec().id, .offset = lane.tail()}, {},
-                                      descriptors.borrowed());
+Result<void> Endpoint::deposit(const LaneWriter& lane, const DescriptorList& descriptors,
+                               std::size_t apart_bytes) {
+  auto kept = link_->ask<control::Id>(
+      control::Deposit{.lane = lane.spec().id, .offset = lane.tail(), .apart_bytes = apart_bytes}, {},
+      descriptors.borrowed());
   if (!kept) return failure(std::move(kept));
   return {};
 }
@@ -227,7 +219,7 @@ Result<Endpoint::Posted> Endpoint::post_locked(const Address& to, const FrameInf
         LaneWriter& writer = *out_.last().writer;
         FrameInfo published = info;
         if (!descriptors.empty()) {
-          auto kept = deposit(writer, descriptors);
+          auto kept = deposit(writer, descriptors, payload.apart_bytes);
           if (!kept && kept.error().kind == ErrorKind::exhausted && Clock::now() < until()) {
             room = room_after_readers(to, prefix.size() + *encoded, until());
             if (!room) return failure(std::move(room));
@@ -235,6 +227,7 @@ Result<Endpoint::Posted> Endpoint::post_locked(const Address& to, const FrameInf
           }
           if (!kept) return failure(std::move(kept));
           published.sequence |= envelope::with_descriptors;
+          if (payload.apart_bytes != 0) published.sequence |= envelope::apart;
         }
         const Posted posted{writer.publish(published, prefix.size() + *encoded), out_.last().ends};
         // The mirror image of a reader's sleep: publish, then look. A new incarnation that scanned before
@@ -246,27 +239,51 @@ Result<Endpoint::Posted> Endpoint::post_locked(const Address& to, const FrameInf
       if (encoded.error().kind != ErrorKind::full || knows_size) return failure(std::move(encoded));
     }
     const std::size_t bytes = prefix.size() + std::max<std::size_t>(payload.size(payload.value), 1);
-    if (auto fits = check_size(bytes); !fits) return failure(std::move(fits));
+    if (bytes > frame_payload_max) return post_apart(to, info, prefix, payload, until());
     room = room_for(to, bytes, until());
     if (!room) return failure(std::move(room));
   }
 }
 
-Result<std::uint64_t> Endpoint::write_letter(const Address& to, const FrameInfo& info,
-                                             std::span<const std::byte> prefix, const Payload& payload) {
-  const std::size_t size = prefix.size() + payload.size(payload.value);
-  if (auto fits = check_size(size); !fits) return failure(std::move(fits));  // later, nobody could be told
-  Letter letter{to.to, static_cast<std::uint32_t>(to.lane_class), info.type, info.sequence,
-                std::vector<std::uint8_t>(size)};
+/// First contact comes before the encoding: only then is it known how much the receiver takes.
+Result<Endpoint::Posted> Endpoint::post_apart(const Address& to, const FrameInfo& info,
+                                              std::span<const std::byte> prefix, const Payload& payload,
+                                              TimePoint deadline) {
+  const std::size_t bytes = payload.size(payload.value);
+  if (auto room = room_for(to, prefix.size() + 1, deadline); !room) return failure(std::move(room));
+  if (auto fits = check_size(bytes, out_.last().message_bytes_max); !fits) return failure(std::move(fits));
+  auto apart = Apart::create(payload, bytes);
+  if (!apart) return failure(std::move(apart));
+  return post_locked(to, info, prefix, Payload::of(*apart), deadline - Clock::now());
+}
+
+Result<void> Endpoint::encode_letter(Letter& letter, std::span<const std::byte> prefix,
+                                     const Payload& payload) {
+  letter.bytes.resize(prefix.size() + payload.size(payload.value));
   const auto bytes = std::as_writable_bytes(std::span{letter.bytes});
   std::ranges::copy(prefix, bytes.begin());
-  if (auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size()), nullptr); !encoded) {
-    if (encoded.error().kind == ErrorKind::refused)
-      encoded.error().text =
-          "send: this actor keeps state, and what it sends is written down with it, which descriptors cannot "
-          "be; "
-          "try sending them from an actor without `kept`";
-    return failure(std::move(encoded));
+  DescriptorList descriptors{control::frame_descriptors_max};
+  auto encoded = payload.encode(payload.value, bytes.subspan(prefix.size()), &descriptors);
+  if (!encoded) return failure(std::move(encoded));
+  letter.apart_bytes = payload.apart_bytes;
+  return descriptors.empty() ? Result<void>{} : outbox_->deposit(letter, descriptors);
+}
+
+Result<std::uint64_t> Endpoint::write_letter(const Address& to, const FrameInfo& info,
+                                             std::span<const std::byte> prefix, const Payload& payload) {
+  Letter letter{to.to, static_cast<std::uint32_t>(to.lane_class), info.type, info.sequence};
+  const std::size_t bytes = payload.size(payload.value);
+  if (prefix.size() + bytes <= frame_payload_max) {
+    if (auto written = encode_letter(letter, prefix, payload); !written) return failure(std::move(written));
+  } else {
+    // Later, nobody could be told. A receiver without a lane is asked for one: it says how much it takes.
+    const auto lane = out_.open(to, prefix.size());
+    const std::uint64_t bytes_max = lane ? (*lane)->message_bytes_max : control::message_bytes_default;
+    if (auto fits = check_size(bytes, bytes_max); !fits) return failure(std::move(fits));
+    auto apart = Apart::create(payload, bytes);
+    if (!apart) return failure(std::move(apart));
+    if (auto written = encode_letter(letter, prefix, Payload::of(*apart)); !written)
+      return failure(std::move(written));
   }
   outbox_->keep(std::move(letter));
   return 0;
@@ -283,21 +300,23 @@ Result<std::uint64_t> Endpoint::post(const Address& to, const FrameInfo& info,
   return posted->offset;
 }
 
-Endpoint::Delivery Endpoint::try_deliver(const Address& to, const FrameInfo& info,
-                                         std::span<const std::byte> bytes) {
+/// What an attempt to deliver comes to that has failed.
+Endpoint::Delivery Endpoint::no_delivery(ErrorKind why, bool waits) {
+  if (why == ErrorKind::closed || why == ErrorKind::down) return Delivery::delivered;
+  if (why == ErrorKind::invalid || why == ErrorKind::malformed || !waits) return Delivery::impossible;
+  if (why != ErrorKind::full)
+    retry_at_ = std::min(retry_at_, deadline_in(retry_after));  // a limit: nobody rings when it is gone
+  return Delivery::no_room;
+}
+
+Endpoint::Delivery Endpoint::try_deliver(const Letter& letter) {
   const std::lock_guard lock{using_};
-  const std::size_t wanted = std::max<std::size_t>(bytes.size(), 1);
+  const Address to = letter.address();
+  const std::size_t wanted = std::max<std::size_t>(letter.bytes.size(), 1);
   const bool waits = to.lane_class == LaneClass::mail;  // a reply never does
   catch_up();
   auto lane = out_.open(to, wanted);
-  if (!lane) {
-    const ErrorKind kind = lane.error().kind;
-    if (kind == ErrorKind::closed || kind == ErrorKind::down) return Delivery::delivered;
-    if (kind == ErrorKind::invalid || kind == ErrorKind::malformed || !waits) return Delivery::impossible;
-    if (kind != ErrorKind::full)
-      retry_at_ = std::min(retry_at_, deadline_in(retry_after));  // a limit: nobody rings when it is gone
-    return Delivery::no_room;
-  }
+  if (!lane) return no_delivery(lane.error().kind, waits);
   std::optional<LaneWriter>& writer = (*lane)->writer;
   writer->end_wait();
   auto room = out_.reserve(to, **lane, wanted);
@@ -308,8 +327,17 @@ Endpoint::Delivery Endpoint::try_deliver(const Address& to, const FrameInfo& inf
     writer->end_wait();
   }
   if (!room || room->empty()) return Delivery::impossible;
-  std::ranges::copy(bytes, room->begin());
-  writer->publish(info, bytes.size());
+  std::ranges::copy(std::as_bytes(std::span{letter.bytes}), room->begin());
+  FrameInfo info{letter.type, letter.sequence};
+  if (letter.deposit != 0) {
+    const control::Deposit request{.lane = writer->spec().id,
+                                   .offset = writer->tail(),
+                                   .apart_bytes = letter.apart_bytes,
+                                   .letter = letter.deposit};
+    if (auto kept = link_->ask<control::Id>(request); !kept) return no_delivery(kept.error().kind, waits);
+    info.sequence |= envelope::with_descriptors | (letter.apart_bytes != 0 ? envelope::apart : 0);
+  }
+  writer->publish(info, letter.bytes.size());
   catch_up();
   return Delivery::delivered;
 }

@@ -8,32 +8,14 @@
 #include <thread>
 #include <troupe/actors/lanes_in.hpp>
 #include <troupe/actors/lanes_out.hpp>
-#include <troupe/transport/codec.hpp>
+#include <troupe/actors/payload.hpp>
 #include <troupe/transport/envelope.hpp>
 #include <troupe/transport/spin.hpp>
 
 namespace troupe::detail {
 
-/// A value that can write itself into a lane. Borrowed for one call.
-struct Payload {
-  const void* value = nullptr;
-  Result<std::size_t> (*encode)(const void* value, std::span<std::byte> room,
-                                DescriptorStore* store) = nullptr;
-  std::size_t (*size)(const void* value) = nullptr;
-
-  template <class T>
-  static Payload of(const T& value) {
-    return {&value,
-            [](const void* v, std::span<std::byte> room, DescriptorStore* store) {
-              return troupe::encode(*static_cast<const T*>(v), room, store);
-            },
-            [](const void* v) { return encoded_size(*static_cast<const T*>(v)); }};
-  }
-  /// Bytes that are encoded already.
-  static Payload raw(const std::span<const std::byte>& bytes);
-};
-
 class Outbox;
+struct Letter;
 
 /// A question that was posted and has no end yet.
 struct OpenQuestion {
@@ -50,9 +32,9 @@ class Endpoint {
  public:
   [[nodiscard]] static Result<Endpoint*> of_process();
 
-  /// Encodes straight into the receiver's lane; returns the frame's offset. `closed` for a role that has
-  /// ended or never was, `full` when there was no room `within`, `exhausted` where a limit stands in the way,
-  /// `invalid` for a value that is too large.
+  /// Encodes straight into the receiver's lane, or a large value into memory of its own; returns the frame's
+  /// offset. `closed` for a role that has ended or never was, `full` when there was no room `within`,
+  /// `exhausted` where a limit stands in the way, `invalid` for a value that is too large.
   [[nodiscard]] Result<std::uint64_t> post(const Address& to, const FrameInfo& info,
                                            std::span<const std::byte> prefix, const Payload& payload,
                                            Duration within);
@@ -102,8 +84,7 @@ class Endpoint {
     impossible,  ///< it can never arrive: larger than the receiver's mailbox
   };
   /// Copies a message from the outbox to its lane if there is room now.
-  [[nodiscard]] Delivery try_deliver(const Address& to, const FrameInfo& info,
-                                     std::span<const std::byte> bytes);
+  [[nodiscard]] Delivery try_deliver(const Letter& letter);
   /// Replies that came after their ask had ended.
   void discard_late_replies();
   /// Hands a message to the keeper's quarantine.
@@ -117,7 +98,7 @@ class Endpoint {
  private:
   Endpoint(KeeperLink& link, ReaderFile file, std::uint64_t generation) noexcept
       : link_{&link}, file_{std::move(file)}, generation_{generation} {}
-  Result<void> deposit(const LaneWriter& lane, const DescriptorList& descriptors);
+  Result<void> deposit(const LaneWriter& lane, const DescriptorList& descriptors, std::size_t apart_bytes);
   [[nodiscard]] Result<std::span<std::byte>> room_after_readers(const Address& to, std::size_t bytes,
                                                                 TimePoint deadline);
   Result<void> learn(control::Change change, std::vector<OwnedFd> descriptors);
@@ -131,6 +112,10 @@ class Endpoint {
   };
   Result<Posted> post_locked(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix,
                              const Payload& payload, Duration within);
+  Result<Posted> post_apart(const Address& to, const FrameInfo& info, std::span<const std::byte> prefix,
+                            const Payload& payload, TimePoint deadline);
+  [[nodiscard]] Delivery no_delivery(ErrorKind why, bool waits);
+  Result<void> encode_letter(Letter& letter, std::span<const std::byte> prefix, const Payload& payload);
   Result<std::uint64_t> write_letter(const Address& to, const FrameInfo& info,
                                      std::span<const std::byte> prefix, const Payload& payload);
   Result<void> wait_for_room(LanesOut::Lane& lane, std::size_t bytes, TimePoint deadline);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <troupe/runtime/log.hpp>
+#include <troupe/transport/codec.hpp>
 #include <troupe/transport/envelope.hpp>
 
 namespace troupe::detail {
@@ -117,15 +118,31 @@ void LanesIn::acknowledge(Lane& lane, const Frame& frame) {
   [[maybe_unused]] const auto told = link_.tell(control::Acknowledged{.lane = lane.reader->spec().id});
 }
 
+Result<Arrived> LanesIn::open(const Lane& lane, const Frame& frame, std::span<const std::byte> bytes) {
+  auto descriptors = descriptors_of(lane, frame);
+  if (!descriptors) return failure(std::move(descriptors));
+  if ((frame.info.sequence & envelope::apart) == 0) return Arrived{bytes, {}, std::move(*descriptors)};
+  DescriptorList list{std::move(*descriptors)};
+  auto body = decode<Blob>(bytes, &list);
+  if (!body) return failure(std::move(body));
+  if (body->size() > link_.attached().message_bytes_max)
+    return failure(ErrorKind::malformed,
+                   "a message of " + std::to_string(body->size()) + " bytes is larger than this one may get");
+  auto value = body->bytes();
+  if (!value) return failure(std::move(value));
+  return Arrived{*value, std::move(*body), std::move(list).take()};
+}
+
 /// What a reply holds is taken before it is acknowledged: after that nobody keeps it.
 ReplyBytes LanesIn::reply_in(const Lane& lane, const Frame& frame, std::uint32_t outcome) {
-  auto descriptors = descriptors_of(lane, frame);
-  if (!descriptors) {
-    const auto text = std::as_bytes(std::span{descriptors.error().text});
-    return {envelope::outcome_of(descriptors.error().kind), {text.begin(), text.end()}};
+  auto arrived = open(lane, frame, frame.payload.subspan(sizeof(envelope::Reply)));
+  if (!arrived) {
+    const auto text = std::as_bytes(std::span{arrived.error().text});
+    return {envelope::outcome_of(arrived.error().kind), {text.begin(), text.end()}};
   }
-  const auto value = frame.payload.subspan(sizeof(envelope::Reply));
-  return {outcome, {value.begin(), value.end()}, std::move(*descriptors)};
+  ReplyBytes reply{outcome, {}, std::move(arrived->descriptors), std::move(arrived->body)};
+  if (reply.body.size() == 0) reply.bytes.assign(arrived->value.begin(), arrived->value.end());
+  return reply;
 }
 
 void LanesIn::take_replies(OpenReplies& open) {

@@ -6,14 +6,27 @@
 #include <memory>
 #include <optional>
 #include <troupe/runtime/keeper_link.hpp>
+#include <troupe/transport/blob.hpp>
 #include <troupe/transport/lane.hpp>
 #include <vector>
 
 namespace troupe::detail {
 
 struct ReplyBytes {
-  std::uint32_t outcome = 0;  ///< envelope::Reply::outcome
-  std::vector<std::byte> bytes{};
+  std::uint32_t outcome = 0;       ///< envelope::Reply::outcome
+  std::vector<std::byte> bytes{};  ///< the value, unless it came apart
+  std::vector<OwnedFd> descriptors{};
+  Blob body{};  ///< mapped
+
+  [[nodiscard]] std::span<const std::byte> value() const {
+    return body.size() == 0 ? std::span{bytes} : body.bytes().value();
+  }
+};
+
+/// What a frame has brought, ready to be decoded.
+struct Arrived {
+  std::span<const std::byte> value{};  ///< in the frame, or in `body`
+  Blob body{};                         ///< of a value that is too large for a frame
   std::vector<OwnedFd> descriptors{};
 };
 
@@ -64,9 +77,9 @@ class LanesIn {
   /// Tells the keeper that this lane's frames break the format: it is no mail any more.
   void give_up(Lane& lane);
   void forget_empty_chains();
-  /// The descriptors that belong to a frame at the front of its lane: from the keeper, each time anew. None
-  /// for most.
-  [[nodiscard]] Result<std::vector<OwnedFd>> descriptors_of(const Lane& lane, const Frame& frame);
+  /// The value in a frame at the front of its lane, `bytes` of the frame, with what belongs to it: from the
+  /// keeper, each time anew. `malformed` for a large value that breaks a rule of blobs or this mailbox's own.
+  [[nodiscard]] Result<Arrived> open(const Lane& lane, const Frame& frame, std::span<const std::byte> bytes);
   /// Acknowledges the frame at the front; its descriptors are wanted no longer.
   void acknowledge(Lane& lane, const Frame& frame);
 
@@ -85,6 +98,7 @@ class LanesIn {
   using Chain = std::vector<std::unique_ptr<Lane>>;  ///< by epoch, oldest first
   void drop_drained(Chain& chain);
   void resume(LaneReader& reader, std::uint64_t offset);
+  [[nodiscard]] Result<std::vector<OwnedFd>> descriptors_of(const Lane& lane, const Frame& frame);
   [[nodiscard]] ReplyBytes reply_in(const Lane& lane, const Frame& frame, std::uint32_t outcome);
 
   KeeperLink& link_;

@@ -41,6 +41,7 @@ Result<void> LanesOut::connect(const Address& to, Lane& lane, std::size_t bytes)
   }
   if (auto told = link_.tell(control::Connected{.lane = made.lane.id}); !told) return told;
   lane.bell = std::move(bell);
+  lane.message_bytes_max = made.message_bytes_max;
   lane.writer = std::move(*writer);  // until now the old one was in use; from now on it gets no more frames
   return {};
 }

@@ -26,7 +26,8 @@ class LanesOut {
   struct Lane {
     std::optional<LaneWriter> writer{};
     OwnedFd bell{};
-    bool ended = false;      ///< its receiver has
+    std::uint64_t message_bytes_max = 0;  ///< that the receiver takes; known with the writer
+    bool ended = false;                   ///< its receiver has
     std::uint64_t ends = 0;  ///< how often: an end is not forgotten when the role is asked for again
     ExitReason reason{};
     std::uint64_t last_head = 0;  ///< of the receiver's last incarnation, once it has ended

@@ -151,6 +151,7 @@ Result<RoleId> Node::spawn_entry(std::string_view name, const ChildOptions& opti
                                   .attempts_max = options.attempts_max,
                                   .kept_bytes = options.state_bytes_max,
                                   .mailbox_bytes_max = options.mailbox_bytes_max,
+                                  .message_bytes_max = options.message_bytes_max,
                                   .ready_at_entry = false,
                                   .name = name};
   auto link = state_->link();

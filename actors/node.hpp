@@ -21,6 +21,8 @@ struct ChildOptions {
   std::uint32_t restarts_max = 6;               ///< within `window`; one more and it is given up
   std::uint32_t attempts_max = 3;               ///< at one message; one more and it goes to the quarantine
   std::uint64_t mailbox_bytes_max = 16 << 20U;  ///< sum over all its senders
+  std::uint64_t message_bytes_max =
+      64 << 20U;  ///< of one message to it; above 1 MiB it travels as a blob by itself
   std::uint64_t state_bytes_max =
       64 << 10U;  ///< of kept state and unsent messages, if it has a member `kept`
   Duration window = std::chrono::seconds{10};

@@ -29,15 +29,35 @@ void Outbox::keep(Letter&& letter) {
   mail_.letters.push_back(std::move(letter));
 }
 
+Result<void> Outbox::deposit(Letter& letter, const DescriptorList& descriptors) {
+  const control::LetterDeposit request{.letter = mail_.next_deposit};
+  auto kept = endpoint_.link().ask<control::Id>(request, {}, descriptors.borrowed());
+  if (!kept) return failure(std::move(kept));
+  letter.deposit = mail_.next_deposit++;
+  return {};
+}
+
+void Outbox::forget_uncommitted() {
+  const control::LettersGone none{.first = mail_.next_deposit, .last = ~std::uint64_t{0}};
+  [[maybe_unused]] const auto told = endpoint_.link().tell(none);
+}
+
+/// Only now, behind the frame: a next incarnation to whom the keeper says that it is gone knows that it has
+/// left.
+void Outbox::gone(const Letter& letter) {
+  if (letter.deposit == 0) return;
+  const control::LettersGone one{.first = letter.deposit, .last = letter.deposit};
+  [[maybe_unused]] const auto told = endpoint_.link().tell(one);
+}
+
 bool Outbox::deliver() {
   if (committed_ == 0) return true;
   std::vector<Letter>& letters = mail_.letters;
   std::vector<Address> full;  // what else is for them stays behind the letter that found no room
   const auto has_left = [&](const Letter& letter) {
     if (std::ranges::find(full, letter.address()) != full.end()) return false;
-    switch (endpoint_.try_deliver(letter.address(), {letter.type, letter.sequence},
-                                  std::as_bytes(std::span{letter.bytes}))) {
-      case Endpoint::Delivery::delivered: return true;
+    switch (endpoint_.try_deliver(letter)) {
+      case Endpoint::Delivery::delivered: gone(letter); return true;
       case Endpoint::Delivery::impossible:
         set_aside(letter, ErrorKind::invalid, "it does not fit into its receiver's mailbox");
         return true;
@@ -92,6 +112,7 @@ bool Outbox::is_heavy(std::size_t slot_bytes) const noexcept {
 
 /// A letter that cannot arrive goes where it can be looked at. A late reply is missed by nobody.
 void Outbox::set_aside(const Letter& letter, ErrorKind cause, std::string_view text) {
+  gone(letter);
   if (letter.address().lane_class == LaneClass::reply) return;
   endpoint_.set_aside({.from = endpoint_.link().attached().role,
                        .type = letter.type,

@@ -14,6 +14,8 @@ struct Letter {
   std::uint64_t type = 0;
   std::uint64_t sequence = 0;
   std::vector<std::uint8_t> bytes{};
+  std::uint64_t deposit = 0;      ///< the keeper's number for its descriptors; 0: it has none
+  std::uint64_t apart_bytes = 0;  ///< of the message itself, where that is too large for a frame
 
   [[nodiscard]] Address address() const noexcept { return {to, static_cast<control::LaneClass>(lane_class)}; }
 };
@@ -26,6 +28,7 @@ struct SentMail {
   };
   std::vector<Numbering> numbers{};
   std::vector<Letter> letters{};
+  std::uint64_t next_deposit = 1;
 };
 
 /// The letters of an actor that keeps state: its handlers write them, they are committed with its state, then
@@ -40,6 +43,11 @@ class Outbox {
 
   /// Takes a message, and numbers it for its receiver. It leaves after the next commit.
   void keep(Letter&& letter);
+  /// Hands a letter's descriptors to the keeper before it is taken: they live as long as it. `exhausted`
+  /// while too many wait.
+  [[nodiscard]] Result<void> deposit(Letter& letter, const DescriptorList& descriptors);
+  /// The last incarnation's letters that were not committed are none.
+  void forget_uncommitted();
   /// All these letters are committed: now, or by the last incarnation. Those may have left already, and their
   /// receivers will know them by their numbers.
   void committed() noexcept { committed_ = mail_.letters.size(); }
@@ -57,6 +65,7 @@ class Outbox {
 
  private:
   void set_aside(const Letter& letter, ErrorKind cause, std::string_view text);
+  void gone(const Letter& letter);
 
   Endpoint& endpoint_;
   SentMail& mail_;

@@ -85,7 +85,7 @@ class Ref {
       if (!reply) return failure(std::move(reply));
       if (reply->outcome != 0) return tl::unexpected<Error>{detail::error_of_reply(*reply)};
       DescriptorList descriptors{std::move(reply->descriptors)};
-      return decode<R>(reply->bytes, &descriptors);
+      return decode<R>(reply->value(), &descriptors);
     } else {
       return failure(ErrorKind::refused, "");
     }

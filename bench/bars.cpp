@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 
+#include "blob_subject.hpp"
 #include "lane_subject.hpp"
 #include "peers.hpp"
 #include "queue_subject.hpp"
@@ -140,6 +141,9 @@ bool transport_holds() {
     return [=] { return bare::bell_round_trip(payload_bytes, rounds_asleep, placement, 0ns); };
   };
   const auto queue = [](std::size_t ends) { return [=] { return queues::throughput(ends, ends, count); }; };
+  constexpr std::size_t passes = 500;
+  Node node;
+  const BlobSubject blobs{node};
   const Bar bars[] = {
       {"lane_64B_vs_bare_ring",
        {.min = 0.4},
@@ -227,6 +231,12 @@ bool transport_holds() {
        queue(4),
        peer(Peer::python, "queue", slow_count, {"4", "4"}),
        few},
+      {"blob_1GiB_passed_and_viewed_vs_1KiB",
+       {.max = 3},
+       {.max = 1.2},
+       Unit::nanoseconds,
+       blobs.pass(std::size_t{1} << 30U, passes),
+       blobs.pass(std::size_t{1} << 10U, passes)},
       {"wake_ups_of_an_idle_reader_per_second",
        {.max = 0},
        {.max = 0},

@@ -18,6 +18,12 @@ tl::unexpected<Error> too_late() {
 Outcome outcome_of(const ActorMessage& message, Result<ReplyBytes> reply) {
   if (!reply) return failure(std::move(reply));
   if (reply->outcome != 0) return tl::unexpected<Error>{troupe::detail::error_of_reply(*reply)};
+  // What does not fit into a frame is for processes of this machine: each reply waits in memory for its
+  // client.
+  if (const std::size_t bytes = reply->body.size(); bytes != 0)
+    return failure(ErrorKind::invalid, "reply: it takes " + std::to_string(bytes) +
+                                           " bytes, and 1 MiB is the most that a client of another language "
+                                           "is sent; answer in parts");
   auto value = message.answer(reply->bytes);
   if (!value) return failure(std::move(value));
   return std::optional{std::move(*value)};

@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::size_t steps_max = 4096;
 constexpr std::size_t asides_max = 256;
+constexpr std::uint64_t aside_bytes_max = std::uint64_t{256} << 20U;
 
 template <class Entry>
 void append(std::deque<Entry>& entries, std::uint64_t& first, Entry entry, std::size_t most) {
@@ -26,6 +27,12 @@ void Chronicle::record(supervision::SupervisorId supervisor, const control::Tran
 void Chronicle::set_aside(supervision::SupervisorId supervisor, const control::QuarantinedRecord& what,
                           OwnedFd payload) {
   append(asides_, first_aside_, {supervisor, what, std::move(payload)}, asides_max);
+  // Some are large: then the oldest are remembered without their bytes.
+  std::uint64_t bytes = 0;
+  for (auto aside = asides_.rbegin(); aside != asides_.rend(); ++aside) {
+    bytes += aside->record.what.bytes;
+    if (bytes > aside_bytes_max && aside != asides_.rbegin()) aside->payload.reset();
+  }
 }
 
 control::Transitions Chronicle::transitions(const control::SinceIndex& since) const {

@@ -10,8 +10,9 @@ namespace troupe::detail {
 
 /// The steps in the lives of all children, and the messages that were set aside.
 ///
-/// Bounded: the newest 4,096 steps and 256 messages of a program stay, whoever's they are. Indices count what
-/// ever came, so a reader sees what it has missed. Owner: the keeper's single thread.
+/// Bounded: the newest 4,096 steps and 256 messages (together at most 256 MiB) of a program stay, whoever's
+/// they are. Indices count what ever came, so a reader sees what it has missed. Owner: the keeper's single
+/// thread.
 class Chronicle {
  public:
   void record(supervision::SupervisorId supervisor, const control::TransitionRecord& step);

@@ -29,8 +29,9 @@ namespace troupe::control {
 inline constexpr int channel_descriptor = 3;               ///< in every process that Troupe starts
 inline constexpr std::size_t start_bytes_max = 64 * 1024;  ///< encoded arguments of a start
 inline constexpr std::size_t start_descriptors_max = 48;   ///< that they name
-static_assert(start_descriptors_max + 6 <= SocketChannel::descriptors_max);  // 6: as of a Start
-inline constexpr std::size_t frame_descriptors_max = 48;                     ///< of one message
+static_assert(start_descriptors_max + 6 <= SocketChannel::descriptors_max);       // 6: as of a Start
+inline constexpr std::size_t frame_descriptors_max = 48;                          ///< of one message
+inline constexpr std::uint64_t message_bytes_default = std::uint64_t{64} << 20U;  ///< the most, unless said
 inline constexpr std::size_t name_bytes_max = 63;
 inline constexpr std::size_t text_bytes_max = 200;
 inline constexpr std::size_t notice_words = 8192;  ///< endpoints of one keeper
@@ -81,6 +82,8 @@ enum class Kind : std::uint32_t {
   drained,
   broken,
   acknowledged,
+  items_done,
+  letters_gone,
   quarantine,
   // answered with one packet
   attach,
@@ -88,6 +91,9 @@ enum class Kind : std::uint32_t {
   deposit,
   withdraw,
   deposits,
+  letter_deposit,
+  item_deposit,
+  item_withdraw,
   pull,
   surroundings,
   add_supervisor,
@@ -169,6 +175,7 @@ struct Attached {
   supervision::SupervisorId supervisor = 0;
   Incarnation incarnation = 0;
   std::uint32_t attempts_max = 3;
+  std::uint64_t message_bytes_max = 0;  ///< of one that comes to this process
   Name name{};
 };
 
@@ -189,7 +196,8 @@ struct Connection {
   LaneSpec lane{};
   std::uint32_t slots = 0;
   Incarnation reader = 0;
-  Reason reason{};  ///< of a role that has ended
+  std::uint64_t message_bytes_max = 0;  ///< that the receiver takes
+  Reason reason{};                      ///< of a role that has ended
 };
 struct Connected {
   Kind kind = Kind::connected;
@@ -210,6 +218,20 @@ struct Deposit {
   Kind kind = Kind::deposit;
   std::uint64_t lane = 0;
   std::uint64_t offset = 0;
+  std::uint64_t apart_bytes = 0;  ///< of the message itself, where it is too large for its frame
+  std::uint64_t letter = 0;       ///< not with the packet, but of this LetterDeposit; `closed` if it is gone
+};
+/// An actor that keeps state → keeper, before it writes down a letter to which the packet's descriptors
+/// belong. Numbers grow. Answered with an Id, or `exhausted`.
+struct LetterDeposit {
+  Kind kind = Kind::letter_deposit;
+  std::uint64_t letter = 0;
+};
+/// These letters have left, or were never committed.
+struct LettersGone {
+  Kind kind = Kind::letters_gone;
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
 };
 /// Reader → keeper, with the frame at that offset in hand. Answered with an Id, the number of its
 /// descriptors, and with them; as often as it is asked.
@@ -222,6 +244,22 @@ struct Withdraw {
 struct Acknowledged {
   Kind kind = Kind::acknowledged;
   std::uint64_t lane = 0;
+};
+/// The same for an item of a queue in shared memory, whose file is the packet's first descriptor; the Id is
+/// the keeper's own.
+struct ItemDeposit {
+  Kind kind = Kind::item_deposit;
+  std::uint64_t lane = 0;
+  std::uint64_t number = 0;
+};
+struct ItemWithdraw {
+  Kind kind = Kind::item_withdraw;
+  std::uint64_t lane = 0;
+  std::uint64_t number = 0;
+};
+/// An end → keeper, with the queue's file: items are done, or the end goes.
+struct ItemsDone {
+  Kind kind = Kind::items_done;
 };
 /// Answered with an Id: how many descriptors wait for readers.
 struct Deposits {
@@ -261,7 +299,7 @@ struct Quarantine {
   std::uint64_t type = 0;
   std::uint64_t sequence = 0;
   std::uint32_t attempts = 0;
-  std::uint32_t bytes = 0;
+  std::uint64_t bytes = 0;
   ErrorKind cause = ErrorKind::poison;
   Line text{};
 };
@@ -291,6 +329,7 @@ struct AddChild {
   std::uint32_t attempts_max = 3;
   std::uint64_t kept_bytes = 0;
   std::uint64_t mailbox_bytes_max = 0;
+  std::uint64_t message_bytes_max = 0;
   bool ready_at_entry = true;
   Name name{};
   std::uint32_t argument_bytes = 0;

@@ -13,6 +13,7 @@
 #include <troupe/runtime/chronicle.hpp>
 #include <troupe/runtime/control.hpp>
 #include <troupe/runtime/event_loop.hpp>
+#include <troupe/runtime/queue_deposits.hpp>
 #include <troupe/runtime/supervision.hpp>
 #include <troupe/runtime/switchboard.hpp>
 #include <troupe/transport/socket_channel.hpp>
@@ -60,7 +61,8 @@ class Keeper {
     RoleId role = 0;
     supervision::ChildId child = 0;  ///< 0: the program
     Incarnation incarnation = 0;
-    std::uint64_t question = 0;                          ///< number of the one that is being served
+    std::uint64_t question = 0;  ///< number of the one that is being served
+    std::shared_ptr<const int> presence = std::make_shared<const int>();  ///< gone once it is dropped
     bool lost = false;                                   ///< could not be answered: to be dropped
     std::shared_ptr<const Surroundings> surroundings{};  ///< the last that it has said
   };
@@ -165,6 +167,7 @@ class Keeper {
   EventLoop loop_;
   std::vector<std::byte> buffer_;
   Switchboard board_;
+  QueueDeposits queue_deposits_{};
   OwnedFd program_pidfd_;
   SocketChannel zygote_{};
   int zygote_pid_ = 0;

@@ -60,10 +60,13 @@ Result<control::Id> Keeper::add_child(Client& client, std::span<const std::byte>
   const supervision::ChildId id = next_id_++;
   const RoleId role = request->role != 0 ? request->role : made_up_role | id;
   const auto arguments = packet.subspan(sizeof *request);
-  auto added = board_.add({.role = role,
-                           .kept_bytes = request->kept_bytes,
-                           .mailbox_bytes_max = request->mailbox_bytes_max != 0 ? request->mailbox_bytes_max
-                                                                                : mailbox_bytes_default});
+  auto added =
+      board_.add({.role = role,
+                  .kept_bytes = request->kept_bytes,
+                  .mailbox_bytes_max =
+                      request->mailbox_bytes_max != 0 ? request->mailbox_bytes_max : mailbox_bytes_default,
+                  .message_bytes_max = request->message_bytes_max != 0 ? request->message_bytes_max
+                                                                       : control::message_bytes_default});
   if (!added) return failure(std::move(added));
   if (client.surroundings == surroundings && surroundings->end_is_awaited) client.surroundings.reset();
   Process process{.request = *request,

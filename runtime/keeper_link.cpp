@@ -13,6 +13,7 @@
 #include <troupe/runtime/child_main.hpp>
 #include <troupe/runtime/keeper.hpp>
 #include <troupe/runtime/launcher.hpp>
+#include <troupe/transport/queue_items.hpp>
 #include <troupe/transport/syscall.hpp>
 
 namespace troupe::detail {
@@ -242,6 +243,44 @@ Result<std::uint64_t> KeeperLink::surroundings() {
 void KeeperLink::forget_surroundings(std::uint64_t id) {
   const std::lock_guard lock{surrounding_};
   if (surroundings_id_ == id) surroundings_key_.clear();
+}
+
+// ---- items of queues, for the transport -------------------------------------------------------------------
+
+Result<std::uint32_t> deposit_item(const ItemPlace& place, std::span<const int> descriptors) {
+  auto link = KeeperLink::of_process();
+  if (!link) return failure(std::move(link));
+  std::vector<int> all{place.queue};
+  all.insert(all.end(), descriptors.begin(), descriptors.end());
+  auto kept =
+      (*link)->ask<control::Id>(control::ItemDeposit{.lane = place.lane, .number = place.number}, {}, all);
+  if (!kept) return failure(std::move(kept));
+  return static_cast<std::uint32_t>(kept->record.id);
+}
+
+Result<std::vector<OwnedFd>> withdraw_item(const ItemPlace& place) {
+  auto link = KeeperLink::of_process();
+  if (!link) return failure(std::move(link));
+  auto answer = (*link)->ask<control::Id>(control::ItemWithdraw{.lane = place.lane, .number = place.number},
+                                          {}, std::span{&place.queue, 1});
+  if (!answer) return failure(std::move(answer));
+  if (answer->record.id == 0)
+    return failure(
+        ErrorKind::refused,
+        "queue: this item's descriptors are not with this program's keeper; they can be had by the "
+        "processes of the program that put it");
+  if (answer->record.id != answer->descriptors.size())
+    return failure(ErrorKind::exhausted,
+                   "queue: no room for the descriptors of an item; raise the limit of "
+                   "open files (ulimit -n)");
+  return std::move(answer->descriptors);
+}
+
+/// A process that never spoke with a keeper has nothing to say now.
+void look_at_items(int queue) noexcept {
+  if (KeeperLink::current_generation() == 0) return;
+  if (auto link = KeeperLink::of_process()) [[maybe_unused]]
+    const auto told = (*link)->tell(control::ItemsDone{}, std::span{&queue, 1});
 }
 
 }  // namespace troupe::detail

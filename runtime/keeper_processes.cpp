@@ -257,6 +257,7 @@ void Keeper::process_gone(supervision::ChildId id, const ExitStatus& status) {
     client_speaks(process.channel);  // its last words, then the end of the channel
   const bool worked = board_.made_progress(process.role);
   board_.process_ended(process.role);
+  queue_deposits_.look_at_all();  // it may have been the last end of one
   apply(supervision::Ended{id, process.incarnation, status, worked, process.failed_text});
 }
 

@@ -30,7 +30,9 @@ int Keeper::add_client(SocketChannel channel, RoleId role, supervision::ChildId 
 
 void Keeper::drop_client(int key) {
   loop_.forget(key);
+  clients_.at(key)->presence.reset();
   clients_.erase(key);
+  queue_deposits_.look_at_all();
 }
 
 /// Serves one packet, or the end of the channel.
@@ -141,6 +143,8 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
     case Kind::drained:
     case Kind::broken:
     case Kind::acknowledged:
+    case Kind::items_done:
+    case Kind::letters_gone:
     case Kind::quarantine: return serve_told(client, *kind, packet, descriptors);
     case Kind::attach: {
       auto attached = board_.attach(client.role, given);
@@ -169,7 +173,29 @@ void Keeper::serve(Client& client, std::span<const std::byte> packet, std::vecto
         const control::Id count = board_.withdraw(client.role, request, given);
         answer(client, count, given.descriptors);
       });
-    case Kind::deposits: return answer(client, control::Id{board_.deposits()});
+    case Kind::deposits: return answer(client, control::Id{board_.deposits() + queue_deposits_.size()});
+    case Kind::letter_deposit:
+      return with(control::LetterDeposit{}, [&](const auto& request) {
+        const auto kept = board_.deposit_letter(client.role, request, std::move(descriptors));
+        if (kept)
+          answer(client, control::Id{});
+        else
+          refuse(client, kept.error());
+      });
+    case Kind::item_deposit:
+      return with(control::ItemDeposit{}, [&](const auto& request) {
+        const auto kept = queue_deposits_.deposit(request, client.presence, std::move(descriptors));
+        if (kept)
+          answer(client, control::Id{static_cast<std::uint64_t>(::getpid())});
+        else
+          refuse(client, kept.error());
+      });
+    case Kind::item_withdraw:
+      return with(control::ItemWithdraw{}, [&](const auto& request) {
+        if (descriptors.size() == 1)
+          given.descriptors = queue_deposits_.withdraw(request, descriptors.front().get());
+        answer(client, control::Id{given.descriptors.size()}, given.descriptors);
+      });
     case Kind::pull:
       return with(control::Pull{}, [&](const auto& request) {
         const control::Change change = board_.pull(client.role, request.took, given);
@@ -276,6 +302,11 @@ void Keeper::serve_told(Client& client, Kind kind, std::span<const std::byte> pa
   } else if (kind == Kind::acknowledged) {
     if (const auto told = control::read<control::Acknowledged>(packet))
       board_.acknowledged(client.role, told->lane);
+  } else if (kind == Kind::letters_gone) {
+    if (const auto gone = control::read<control::LettersGone>(packet))
+      board_.letters_gone(client.role, *gone);
+  } else if (kind == Kind::items_done) {
+    if (descriptors.size() == 1) queue_deposits_.look(descriptors.front().get());
   } else if (kind == Kind::quarantine) {
     if (const auto told = control::read<control::Quarantine>(packet)) keep_aside(client, *told, descriptors);
   }

@@ -164,6 +164,7 @@ void Switchboard::role_ended(RoleId id, const control::Reason& reason) {
   if (role == nullptr || role->ended) return;
   role->ended = true;
   role->reason = reason;
+  role->letters.clear();
   const auto in = role->in;
   for (const auto id_in : in) {
     Lane& lane = *find_lane(id_in);
@@ -206,7 +207,8 @@ Result<control::Attached> Switchboard::attach(RoleId id, Given& given) {
                            .notice = role->notice,
                            .slots = static_cast<std::uint32_t>(lane::slots_max),
                            .kept_bytes = role->spec.kept_bytes,
-                           .incarnation = role->incarnation};
+                           .incarnation = role->incarnation,
+                           .message_bytes_max = role->spec.message_bytes_max};
 }
 
 std::uint64_t Switchboard::capacity_for(const control::Connect& request) const {
@@ -239,6 +241,7 @@ Result<control::Connection> Switchboard::connect(RoleId from, const control::Con
   if (reader == nullptr) return answer;
   answer.slots = static_cast<std::uint32_t>(lane::slots_max);
   answer.reader = reader->incarnation;
+  answer.message_bytes_max = reader->spec.message_bytes_max;
   if (reader->ended) {
     answer.reason = reader->reason;
     return answer;

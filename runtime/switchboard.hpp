@@ -28,6 +28,7 @@ class Switchboard {
     RoleId role = 0;
     std::uint64_t kept_bytes = 0;         ///< of one slot of kept state; 0: keeps none
     std::uint64_t mailbox_bytes_max = 0;  ///< sum of the capacities of lanes that end here
+    std::uint64_t message_bytes_max = control::message_bytes_default;
   };
 
   [[nodiscard]] static Result<Switchboard> create();
@@ -63,9 +64,13 @@ class Switchboard {
   /// The reader has given it up; what lies in it is no mail any more.
   void broken(RoleId reader, std::uint64_t lane);
   /// Keeps descriptors for the reader of the frame that its sender is about to publish. `exhausted` beyond a
-  /// bound for each sender and one for all.
+  /// bound for each sender and one for all, and while the reader's mailbox is full of large messages.
   [[nodiscard]] Result<void> deposit(RoleId from, const control::Deposit& request,
                                      std::vector<OwnedFd> descriptors);
+  /// Keeps descriptors for a letter that its sender is about to write down. `exhausted` as above.
+  [[nodiscard]] Result<void> deposit_letter(RoleId from, const control::LetterDeposit& request,
+                                            std::vector<OwnedFd> descriptors);
+  void letters_gone(RoleId from, const control::LettersGone& which);
   [[nodiscard]] control::Id withdraw(RoleId reader, const control::Withdraw& request, Given& given) const;
   /// The reader has acknowledged a frame to which descriptors belong.
   void acknowledged(RoleId reader, std::uint64_t lane);
@@ -86,9 +91,11 @@ class Switchboard {
   void describe(RoleId role, control::ChildRecord& record) const;
 
  private:
+  using Held = std::shared_ptr<const std::vector<OwnedFd>>;
   struct Deposit {
     std::uint64_t offset = 0;  ///< of the frame that names them
-    std::vector<OwnedFd> descriptors{};
+    std::uint64_t apart_bytes = 0;
+    Held descriptors{};
   };
   struct Lane {
     std::uint64_t id = 0;
@@ -126,8 +133,9 @@ class Switchboard {
     control::Change offered{};   ///< by the last pull; none: nothing to confirm
     std::set<RoleId> refused{};  ///< senders that wait for room for their lanes here
     std::vector<bool> slot_used{};
-    std::vector<std::uint64_t> in{};   ///< lanes that end here
-    std::vector<std::uint64_t> out{};  ///< lanes that begin here
+    std::vector<std::uint64_t> in{};          ///< lanes that end here
+    std::vector<std::uint64_t> out{};         ///< lanes that begin here
+    std::map<std::uint64_t, Held> letters{};  ///< that it has written down and not copied to a lane yet
   };
 
   Role* find(RoleId role);
@@ -145,8 +153,11 @@ class Switchboard {
 
   // switchboard_deposits.cpp
   [[nodiscard]] static std::size_t deposits(const Lane& lane);
+  [[nodiscard]] std::size_t deposits(const Role& sender);
+  [[nodiscard]] Result<void> check_bounds(const Role& sender, std::size_t more);
   void collect(Lane& lane);
   void collect_all_of(const Role& role);
+  Result<void> check_apart(const Role& reader, std::uint64_t bytes);
 
   // switchboard_news.cpp, as all that is told of it: pull(), and how a role is judged from outside
   void publish_reader_file(Role& role);

@@ -19,11 +19,15 @@ inline constexpr std::uint64_t number_mask = (std::uint64_t{1} << kind_shift) - 
 /// In a sequence: descriptors belong to the frame, and wait for its reader.
 inline constexpr std::uint64_t with_descriptors = std::uint64_t{1} << 63U;
 
+/// In a sequence: the value is too large for a frame. In its place stands a Blob that holds its encoding, and
+/// whose descriptor comes behind those that the value itself holds.
+inline constexpr std::uint64_t apart = std::uint64_t{1} << 62U;
+
 [[nodiscard]] constexpr std::uint64_t sequence(Kind kind, std::uint64_t number) noexcept {
   return static_cast<std::uint64_t>(kind) << kind_shift | (number & number_mask);
 }
 [[nodiscard]] constexpr Kind kind_of(std::uint64_t sequence) noexcept {
-  return static_cast<Kind>((sequence & ~with_descriptors) >> kind_shift);
+  return static_cast<Kind>((sequence & ~(with_descriptors | apart)) >> kind_shift);
 }
 [[nodiscard]] constexpr std::uint64_t number_of(std::uint64_t sequence) noexcept {
   return sequence & number_mask;

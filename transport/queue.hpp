@@ -60,7 +60,9 @@ class Sender {
     auto room = end_->end->reserve(bytes, deadline);
     if (!room) return failure(std::move(room));
     if (room->data() == nullptr) return Placed::dropped;
-    auto encoded = encode(value, *room);
+    DescriptorStore* store = nullptr;
+    if constexpr (!detail::is_block<T>) store = end_->end->descriptors();
+    auto encoded = encode(value, *room, store);
     if (!encoded) return failure(std::move(encoded));
     if (auto put = end_->end->commit(type_id<T>, *encoded, deadline); !put) return failure(std::move(put));
     return Placed::queued;
@@ -186,8 +188,8 @@ class Receiver {
 
   /// The next item. `timed_out`; `closed` when the stream has ended: closed by its owner (or the owner died),
   /// no sender left, and nothing in it that somebody else could still give back. What does not decode goes to
-  /// the quarantine. `exhausted`: there is no memory for it, or for what has to go to the quarantine; it
-  /// stays in the queue.
+  /// the quarantine; what this process has no memory or descriptors for (`exhausted`), or whose descriptors it
+  /// cannot have (`refused`), stays in the queue.
   [[nodiscard]] Result<Item<T>> get(Duration within) {
     if (!end_)
       return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");
@@ -198,11 +200,9 @@ class Receiver {
       if (!taken) return failure(std::move(taken));
       auto value = decoded(*taken);
       if (value) return Item<T>{std::move(*value), end_, *taken};
-      const bool later = value.error().kind == ErrorKind::exhausted;
-      const auto becomes = later ? detail::Settlement::give_back : detail::Settlement::malformed;
-      if (auto settled = end_->end->settle(taken->ticket, becomes); !settled)
+      if (value.error().kind != ErrorKind::malformed) return set_back(*taken, std::move(value.error()));
+      if (auto settled = end_->end->settle(taken->ticket, detail::Settlement::malformed); !settled)
         return failure(std::move(settled));
-      if (later) return failure(std::move(value));
     }
   }
   [[nodiscard]] Result<Item<T>> get_nowait() { return get(Duration::zero()); }
@@ -286,12 +286,25 @@ class Receiver {
   [[nodiscard]] Result<T> decoded(const detail::Taken& taken) {
     if (taken.type != type_id<T>) return tl::unexpected{detail::wrong_item(taken.type, type_name<T>)};
     if constexpr (detail::is_block<T>) return decode<T>(taken.bytes);  // which reads each byte once
+    std::vector<OwnedFd> arrived;
+    if (taken.with_descriptors) {
+      auto withdrawn = end_->end->descriptors(taken.ticket);
+      if (!withdrawn) return failure(std::move(withdrawn));
+      arrived = std::move(*withdrawn);
+    }
+    DescriptorList descriptors{std::move(arrived)};
     try {
       end_->copy.assign(taken.bytes.begin(), taken.bytes.end());
     } catch (const std::bad_alloc&) {
       return tl::unexpected{detail::no_memory("receive", type_name<T>)};
     }
-    return decode<T>(end_->copy);
+    return decode<T>(end_->copy, &descriptors);
+  }
+  /// What could not be decoded for a reason that is not the item's own: perhaps somebody else can.
+  tl::unexpected<Error> set_back(const detail::Taken& taken, Error why) {
+    if (auto settled = end_->end->settle(taken.ticket, detail::Settlement::give_back); !settled)
+      return tl::unexpected{std::move(settled.error())};
+    return tl::unexpected{std::move(why)};
   }
   std::shared_ptr<End> end_;
   detail::WeakAccess access_{};

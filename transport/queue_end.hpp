@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <troupe/transport/clock.hpp>
+#include <troupe/transport/descriptor_store.hpp>
 #include <troupe/transport/liveness.hpp>
 #include <troupe/transport/owned_fd.hpp>
 #include <troupe/transport/result.hpp>
@@ -86,6 +87,7 @@ struct Taken {
   std::uint64_t type = 0;
   std::uint32_t attempt = 1;           ///< 1 is the first
   std::span<const std::byte> bytes{};  ///< valid until it is settled; may be memory that others can write
+  bool with_descriptors = false;       ///< QueueReceiver::descriptors() has what belongs to it
 };
 
 /// How an end comes to another process: bytes and the descriptors that they speak of.
@@ -112,6 +114,9 @@ class QueueSender {
   /// Room for at least `bytes`; empty if overflow drops this put. `timed_out`, `full`; `closed` when the
   /// queue has ended; `invalid` for what can never fit.
   [[nodiscard]] virtual Result<std::span<std::byte>> reserve(std::size_t bytes, Deadline& deadline) = 0;
+  /// Where the descriptors of the item that is encoded next are put, behind reserve(): they go with the next
+  /// commit(). Null where the carrier cannot carry any.
+  [[nodiscard]] virtual DescriptorStore* descriptors() { return nullptr; }
   /// Puts the first `bytes` bytes of what the last reserve() gave. When it returns the item outlives this
   /// process.
   [[nodiscard]] virtual Result<void> commit(std::uint64_t type, std::size_t bytes, Deadline& deadline) = 0;
@@ -129,6 +134,10 @@ class QueueReceiver {
   /// and nothing in it but what this end itself has in hand. `exhausted` without memory for what has to go to
   /// the quarantine: it stays where it is.
   [[nodiscard]] virtual Result<Taken> take(Deadline& deadline) = 0;
+  /// Of an item in hand, each time anew.
+  [[nodiscard]] virtual Result<std::vector<OwnedFd>> descriptors(std::uint64_t /*ticket*/) {
+    return std::vector<OwnedFd>{};
+  }
   /// `refused` for a ticket that is not in hand.
   [[nodiscard]] virtual Result<void> settle(std::uint64_t ticket, Settlement settlement) = 0;
   /// Ready when take() would not wait.

@@ -10,6 +10,7 @@
 #include <bit>
 #include <troupe/transport/doorbell.hpp>
 #include <troupe/transport/mutant.hpp>
+#include <troupe/transport/queue_items.hpp>
 #include <troupe/transport/syscall.hpp>
 
 namespace troupe::detail {
@@ -135,20 +136,29 @@ Result<std::shared_ptr<QueueFile>> QueueFile::create(const QueueOptions& options
   return queue;
 }
 
-Result<std::shared_ptr<QueueFile>> QueueFile::open(std::vector<OwnedFd> descriptors, std::string name) {
-  if (descriptors.size() != descriptor_count)
-    return failure(ErrorKind::malformed, "queue " + name + ": not as many descriptors as a queue has");
-  const int file = descriptors.front().get();
+Result<QueueFile::Bounds> QueueFile::bounds_in(int file) {
   auto size = sealed_size(file);
   if (!size) return failure(std::move(size));
-  if (*size < queue::page_bytes)
-    return failure(ErrorKind::malformed, "queue " + name + ": its file is too short");
+  if (*size < queue::page_bytes) return failure(ErrorKind::malformed, "queue: its file is too short");
   auto page = MemoryMap::create(file, queue::page_bytes, Access::read);
   if (!page) return failure(std::move(page));
   auto bounds = read_bounds(*reinterpret_cast<const queue::Page*>(page->data()));
   if (!bounds) return failure(std::move(bounds));
   if (*size != bounds->file_bytes())
-    return failure(ErrorKind::malformed, "queue " + name + ": its file is not as long as it says");
+    return failure(ErrorKind::malformed, "queue: its file is not as long as it says");
+  return bounds;
+}
+
+QueueFile::~QueueFile() {
+  if (page_ == nullptr || guard_.forked() || look_at_items == nullptr) return;
+  if (page_->keeper.load(std::memory_order_relaxed) != 0) look_at_items(file_.get());
+}
+
+Result<std::shared_ptr<QueueFile>> QueueFile::open(std::vector<OwnedFd> descriptors, std::string name) {
+  if (descriptors.size() != descriptor_count)
+    return failure(ErrorKind::malformed, "queue " + name + ": not as many descriptors as a queue has");
+  auto bounds = bounds_in(descriptors.front().get());
+  if (!bounds) return failure(std::move(bounds));
   std::shared_ptr<QueueFile> queue{new QueueFile};
   queue->name_ = std::move(name);
   queue->bounds_ = *bounds;

@@ -5,6 +5,7 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <troupe/transport/fork_guard.hpp>
 #include <troupe/transport/memory_map.hpp>
 #include <troupe/transport/owned_fd.hpp>
 #include <troupe/transport/queue_end.hpp>
@@ -21,6 +22,10 @@ namespace troupe::detail {
 /// this process's memory. Threads: any; the words are atomic, the rest does not change.
 class QueueFile {
  public:
+  QueueFile(const QueueFile&) = delete;
+  QueueFile& operator=(const QueueFile&) = delete;
+  /// Whoever holds descriptors of its items is told: this may have been the last process.
+  ~QueueFile();
   /// `invalid` for bounds that make no sense, `exhausted` without memory or descriptors.
   [[nodiscard]] static Result<std::shared_ptr<QueueFile>> create(const QueueOptions& options);
   /// From the descriptors of another process, in the order of descriptors(). `malformed` unless they are a
@@ -29,6 +34,7 @@ class QueueFile {
                                                                std::string name);
 
   /// File, items bell, room bells: borrowed.
+  [[nodiscard]] int descriptor() const noexcept { return file_.get(); }  ///< of its file, borrowed
   static constexpr std::size_t descriptor_count = 2 + queue::room_bells;
   [[nodiscard]] std::array<int, descriptor_count> descriptors() const noexcept;
 
@@ -56,6 +62,9 @@ class QueueFile {
     [[nodiscard]] std::size_t payload_offset() const noexcept;
     [[nodiscard]] std::size_t file_bytes() const noexcept;
   };
+  /// The bounds that a queue's file claims, if they are possible ones and it is as long as they say. Errors
+  /// as open's.
+  [[nodiscard]] static Result<Bounds> bounds_in(int file);
   [[nodiscard]] const Bounds& bounds() const noexcept { return bounds_; }
   [[nodiscard]] std::size_t quarantine_lane() const noexcept { return bounds_.senders; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
@@ -85,6 +94,7 @@ class QueueFile {
   std::array<OwnedFd, queue::room_bells> room_bells_{};
   MemoryMap words_{};    ///< page, slots, lanes and records
   MemoryMap payload_{};  ///< for reading
+  ForkGuard guard_{};
   queue::Page* page_ = nullptr;
   queue::Slot* slots_ = nullptr;
   queue::Lane* lanes_ = nullptr;

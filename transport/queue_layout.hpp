@@ -23,6 +23,9 @@ inline constexpr std::uint32_t attempts_max = 60;
 inline constexpr std::size_t quarantine_items = 64;  ///< the last so many are kept
 inline constexpr std::size_t room_bells = 4;         ///< senders that wait for room share them, by their lane
 
+/// In Record::flags: descriptors belong to it, and wait at the keeper.
+inline constexpr std::uint32_t with_descriptors = 1;
+
 using Word = std::atomic<std::uint64_t>;
 using HalfWord = std::atomic<std::uint32_t>;
 
@@ -133,7 +136,7 @@ struct Record {
       offset;  ///< of its payload: bytes since the beginning of the lane, of which the low ones count
   std::uint64_t type;
   std::uint32_t length;
-  std::uint32_t reserved;
+  std::uint32_t flags;
 };
 
 /// First page. The bounds are set when the queue is made and never change.
@@ -151,6 +154,7 @@ struct Page {
   std::uint32_t reserved;
   alignas(line_bytes) HalfWord closed;  ///< 1: the owner holds the stream open no longer; latched
   HalfWord ended;                       ///< 1: nothing will come any more; latched
+  HalfWord keeper;                      ///< who holds descriptors of items here; 0: nobody yet
   alignas(line_bytes) Word announced;   ///< moves when a receiver is about to sleep
   alignas(line_bytes) Word draining;    ///< moves when somebody is about to sleep until all is done
   alignas(line_bytes) std::array<std::byte, page_bytes - 4 * line_bytes> unused;

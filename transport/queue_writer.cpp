@@ -109,13 +109,14 @@ std::optional<std::span<std::byte>> QueueWriter::known_room(std::size_t bytes) {
   return std::span{payload_.data() + (start_ & (ring - 1)), bytes};
 }
 
-void QueueWriter::publish(std::uint64_t type, std::size_t bytes, std::uint32_t attempts,
+void QueueWriter::publish(std::uint64_t type, std::size_t bytes, std::uint32_t flags, std::uint32_t attempts,
                           std::uint32_t cause) noexcept {
   queue::Record& record = file_->record(lane_, tail_);
   if (TROUPE_MUTANT(queue_commit_before_record)) words().tail.store(tail_ + 1);
   record.offset = start_;
   record.type = type;
   record.length = static_cast<std::uint32_t>(bytes);
+  record.flags = flags;
   const Lease lease{Lease::State::ready, attempts, cause, static_cast<std::uint32_t>(tail_)};
   record.lease.store(lease.word(), memory_order_relaxed);
   offset_ = start_ + padded(bytes);

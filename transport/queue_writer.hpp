@@ -27,8 +27,8 @@ class QueueWriter {
   /// Contiguous room for `bytes` at the tail; none if there is too little, also for one record more.
   [[nodiscard]] std::optional<std::span<std::byte>> room(std::size_t bytes);
   /// Publishes the first `bytes` of the room that was given. `attempts` and `cause` are 0 but in the
-  /// quarantine.
-  void publish(std::uint64_t type, std::size_t bytes, std::uint32_t attempts = 0,
+  /// quarantine. `flags`: Record::flags.
+  void publish(std::uint64_t type, std::size_t bytes, std::uint32_t flags = 0, std::uint32_t attempts = 0,
                std::uint32_t cause = 0) noexcept;
 
   /// Drops the oldest record if nobody has it in hand. False if there is none such.

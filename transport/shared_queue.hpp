@@ -5,6 +5,7 @@
 #include <optional>
 #include <troupe/transport/queue_end.hpp>
 #include <troupe/transport/queue_ends.hpp>
+#include <troupe/transport/queue_items.hpp>
 #include <troupe/transport/queue_writer.hpp>
 #include <troupe/transport/spin.hpp>
 #include <vector>
@@ -57,6 +58,7 @@ class SharedSender final : public QueueSender {
                                                                    QueuePlace place,
                                                                    Result<QueueWriter> writer);
   [[nodiscard]] Result<std::span<std::byte>> reserve(std::size_t bytes, Deadline& deadline) override;
+  [[nodiscard]] DescriptorStore* descriptors() override;
   [[nodiscard]] Result<void> commit(std::uint64_t type, std::size_t bytes, Deadline& deadline) override;
 
  private:
@@ -67,10 +69,13 @@ class SharedSender final : public QueueSender {
         peers_{std::move(peers)} {}
   [[nodiscard]] Result<std::span<std::byte>> wait_for_room(std::size_t bytes, Deadline& deadline);
   [[nodiscard]] std::span<std::byte> drop_for_room(std::size_t bytes);
+  [[nodiscard]] Result<void> deposit(Deadline& deadline);
+  void dropped();
 
   std::shared_ptr<QueueFile> file_;
   QueuePlace place_;
   QueueWriter writer_;
+  std::optional<DescriptorList> of_item_{};  ///< that is being put
   QueuePeers peers_;
   ReceiversBell bell_{};
   Spin spin_{};
@@ -85,6 +90,7 @@ class SharedReceiver final : public QueueReceiver {
   ~SharedReceiver() override;
 
   [[nodiscard]] Result<Taken> take(Deadline& deadline) override;
+  [[nodiscard]] Result<std::vector<OwnedFd>> descriptors(std::uint64_t ticket) override;
   [[nodiscard]] Result<void> settle(std::uint64_t ticket, Settlement settlement) override;
   [[nodiscard]] Waitable readable() override;
 
@@ -97,6 +103,7 @@ class SharedReceiver final : public QueueReceiver {
   struct InHand {
     std::uint64_t ticket = 0;
     std::uint64_t lease = 0;
+    bool with_descriptors = false;
   };
 
   SharedReceiver(std::shared_ptr<QueueFile> file, QueuePlace place, QueuePeers peers);
@@ -115,7 +122,7 @@ class SharedReceiver final : public QueueReceiver {
   [[nodiscard]] bool copy_to_quarantine(std::size_t lane, const queue::Record& record,
                                         const queue::Lease& lease);
   [[nodiscard]] Result<void> settle_lease(const InHand& item, Settlement settlement);
-  void made_done(std::size_t lane, std::uint64_t number);
+  void made_done(std::size_t lane, std::uint64_t number, bool with_descriptors);
 
   std::shared_ptr<QueueFile> file_;
   QueuePlace place_;

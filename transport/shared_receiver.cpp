@@ -139,8 +139,10 @@ std::optional<Taken> SharedReceiver::claim(std::size_t lane, std::uint64_t numbe
   if (TROUPE_MUTANT(queue_claim_without_compare)) record.lease.store(expected = lease.word());
   if (!record.lease.compare_exchange_strong(expected, lease.word(), memory_order_seq_cst))
     return std::nullopt;
-  in_hand_.push_back({ticket_of(lane, number), lease.word()});
-  return Taken{in_hand_.back().ticket, record.type, lease.attempts, file_->payload(lane, record)};
+  const bool with_descriptors = (record.flags & queue::with_descriptors) != 0;
+  in_hand_.push_back({ticket_of(lane, number), lease.word(), with_descriptors});
+  return Taken{in_hand_.back().ticket, record.type, lease.attempts, file_->payload(lane, record),
+               with_descriptors};
 }
 
 Waitable SharedReceiver::readable() {
@@ -154,6 +156,14 @@ Waitable SharedReceiver::readable() {
             } while (!peers_.all_watched());
             return false;
           }};
+}
+
+Result<std::vector<OwnedFd>> SharedReceiver::descriptors(std::uint64_t ticket) {
+  if (withdraw_item == nullptr)
+    return failure(
+        ErrorKind::refused,
+        "queue " + file_->name() + ": an item with descriptors, for which this process has no keeper");
+  return withdraw_item({file_->descriptor(), lane_of(ticket), number_of(ticket)});
 }
 
 // ---- settling ---------------------------------------------------------------------------------------------
@@ -182,7 +192,7 @@ Result<void> SharedReceiver::settle_lease(const InHand& item, Settlement settlem
     return failure(ErrorKind::refused, "queue " + file_->name() + ": the item was given to somebody else");
   if (settlement == Settlement::acknowledge) {
     add(place_.counts().acknowledged);
-    made_done(lane, number_of(item.ticket));
+    made_done(lane, number_of(item.ticket), item.with_descriptors);
     return {};
   }
   if (settlement == Settlement::give_back) add(place_.counts().given_back);
@@ -194,7 +204,8 @@ Result<void> SharedReceiver::settle_lease(const InHand& item, Settlement settlem
 
 /// Whoever may wait for that: its sender for room, somebody for the queue to be drained, receivers for its
 /// end.
-void SharedReceiver::made_done(std::size_t lane, std::uint64_t number) {
+void SharedReceiver::made_done(std::size_t lane, std::uint64_t number, bool with_descriptors) {
+  if (with_descriptors && look_at_items != nullptr) look_at_items(file_->descriptor());
   queue::Lane& words = file_->lane(lane);
   const bool waits =
       words.waiting.load(memory_order_seq_cst) % 2 != 0 && words.wanted.load(memory_order_seq_cst) == number;
@@ -223,13 +234,14 @@ void SharedReceiver::quarantine(std::size_t lane, std::uint64_t number, Lease le
   mine.state = Lease::State::leased;
   mine.owner = place_.owner().word();
   if (!record.lease.compare_exchange_strong(expected, mine.word(), memory_order_seq_cst)) return;
+  const bool with_descriptors = (record.flags & queue::with_descriptors) != 0;
   const bool moved = copy_to_quarantine(lane, record, lease);
   lease.state = moved ? Lease::State::done : Lease::State::ready;
   expected = mine.word();
   if (!record.lease.compare_exchange_strong(expected, lease.word(), memory_order_seq_cst)) return;
   if (!moved) return;
   add(place_.counts().quarantined);
-  made_done(lane, number);
+  made_done(lane, number, with_descriptors);
   bell_.ring_if_asleep(*file_);  // who slept because the quarantine was taken
 }
 
@@ -245,7 +257,7 @@ bool SharedReceiver::copy_to_quarantine(std::size_t lane, const queue::Record& r
   while (!room && writer->drop_oldest()) room = writer->room(payload.size());
   if (room) {
     if (!payload.empty()) std::memcpy(room->data(), payload.data(), payload.size());
-    writer->publish(record.type, payload.size(), lease.attempts,
+    writer->publish(record.type, payload.size(), 0, lease.attempts,
                     static_cast<std::uint32_t>(cause_of(lease.attempts)));
   }
   writer->release();

@@ -4,9 +4,13 @@
 namespace troupe::detail {
 namespace {
 
+using namespace std::chrono_literals;
+
 /// What a wake-up costs in messages (docs/benchmarks.md): whoever has more of them still to be done sleeps,
 /// since each look for room takes a line from the receivers.
 constexpr std::uint64_t backlog_to_spin_for = 256;
+constexpr std::size_t item_descriptors_max = 48;
+constexpr auto retry_after = 20ms;  ///< of a limit whose end nobody announces
 
 }  // namespace
 
@@ -21,6 +25,7 @@ Result<std::unique_ptr<QueueSender>> SharedSender::create(std::shared_ptr<QueueF
 
 Result<std::span<std::byte>> SharedSender::reserve(std::size_t bytes, Deadline& deadline) {
   if (auto own = guard_.check("queue"); !own) return failure(std::move(own));
+  of_item_.reset();
   if (bytes > file_->bounds().bytes_max)
     return failure(ErrorKind::invalid, "queue " + file_->name() + ": an item of " + std::to_string(bytes) +
                                            " bytes, and it holds " +
@@ -47,6 +52,7 @@ std::span<std::byte> SharedSender::drop_for_room(std::size_t bytes) {
   const bool latest = file_->bounds().overflow == Overflow::latest;
   while (writer_.drop_oldest()) {
     add(latest ? place_.counts().replaced : place_.counts().dropped_old);
+    dropped();
     if (const auto room = writer_.room(bytes)) return *room;
   }
   return {};
@@ -71,13 +77,53 @@ Result<std::span<std::byte>> SharedSender::wait_for_room(std::size_t bytes, Dead
   return failure(ErrorKind::timed_out, "queue " + file_->name() + ": it stayed full");
 }
 
-Result<void> SharedSender::commit(std::uint64_t type, std::size_t bytes, Deadline& /*deadline*/) {
+// ---- descriptors ------------------------------------------------------------------------------------------
+
+DescriptorStore* SharedSender::descriptors() {
+  if (deposit_item == nullptr) return nullptr;
+  of_item_.emplace(item_descriptors_max);
+  return &*of_item_;
+}
+
+/// Before the record that they belong to is published. Killed in between, or refused: whoever holds them
+/// finds that it never came.
+Result<void> SharedSender::deposit(Deadline& deadline) {
+  const ItemPlace item{file_->descriptor(), writer_.lane(), writer_.tail()};
+  auto kept = deposit_item(item, of_item_->borrowed());
+  while (!kept && kept.error().kind == ErrorKind::exhausted && !deadline.is_over()) {
+    [[maybe_unused]] const bool woken = peers_.wait(std::min(deadline.at(), deadline_in(retry_after)));
+    kept = deposit_item(item, of_item_->borrowed());
+  }
+  if (!kept) return failure(std::move(kept));
+  std::uint32_t holder = 0;
+  if (file_->page().keeper.compare_exchange_strong(holder, *kept) || holder == *kept) return {};
+  return failure(ErrorKind::refused,
+                 "queue " + file_->name() +
+                     ": the descriptors of its items are held by another program's keeper; try putting them "
+                     "from a process of that program");
+}
+
+/// Nobody will ask for what belongs to an item that was dropped.
+void SharedSender::dropped() {
+  if (look_at_items != nullptr && file_->page().keeper.load() != 0) look_at_items(file_->descriptor());
+}
+
+// ---- putting ----------------------------------------------------------------------------------------------
+
+Result<void> SharedSender::commit(std::uint64_t type, std::size_t bytes, Deadline& deadline) {
   if (auto own = guard_.check("queue"); !own) return own;
-  writer_.publish(type, bytes);
+  const bool holds = of_item_ && !of_item_->empty();
+  if (holds)
+    if (auto kept = deposit(deadline); !kept) return kept;
+  writer_.publish(type, bytes, holds ? queue::with_descriptors : 0);
+  of_item_.reset();
   bell_.ring_if_asleep(*file_);
   add(place_.counts().put);
   if (file_->bounds().overflow == Overflow::latest)
-    add(place_.counts().replaced, writer_.drop_ready_before(writer_.tail() - 1));
+    if (const auto replaced = writer_.drop_ready_before(writer_.tail() - 1); replaced != 0) {
+      add(place_.counts().replaced, replaced);
+      dropped();
+    }
   return {};
 }
 

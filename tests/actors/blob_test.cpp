@@ -29,6 +29,7 @@ struct Keep {  // one way; said to the inbox with its attempt, after which the f
   Blob blob{};
   std::string inbox{};
   std::uint32_t deaths = 0;
+  std::string padding{};
 };
 struct Make {
   using reply = Blob;
@@ -42,6 +43,7 @@ struct Write {
 struct Pass {
   Blob blob{};
   std::string inbox{};
+  std::uint32_t deaths = 0;
 };
 struct Flood {};
 
@@ -89,8 +91,11 @@ struct Bookkeeper {
   using accepts = messages<Pass, Make>;
   int kept = 0;
   Ref<Reader> to{};
-  void on(const Pass& m) {
-    test::say(m.inbox, to.send(Keep{m.blob, m.inbox}) == Sent::queued ? "queued" : "not");
+  void on(const Pass& m, Self& self) {
+    ++kept;
+    const std::string inbox = m.inbox.substr(0, m.inbox.find('\0'));
+    test::say(inbox, to.send(Keep{m.blob, inbox, 0, m.inbox}) == Sent::queued ? "queued" : "not");
+    if (self.attempt() <= m.deaths) ::raise(SIGKILL);
   }
   Blob on(const Make& m) { return ones(m.bytes); }
 };
@@ -265,13 +270,77 @@ TEST_F(BlobMessageTest, AnActorsArgumentIsThereInEveryIncarnation) {
   }
 }
 
-TEST_F(BlobMessageTest, AnActorThatKeepsStateIsRefusedAndSaysSo) {
-  const auto keeper = node.spawn<Bookkeeper>("keeper", {}, 0, reader()).value();
-  keeper.send(Pass{ones(16), inbox.path()});  // it may receive one
-  EXPECT_EQ(inbox.next(), "not");
-  const auto reply = keeper.ask(Make{16, ""}, patience);
-  ASSERT_FALSE(reply);
-  EXPECT_EQ(reply.error().kind, ErrorKind::refused) << reply.error();
+TEST_F(BlobMessageTest, AnActorThatKeepsStateSendsThemAndAnswersWithThem) {
+  const auto to = reader();
+  const auto keeper = node.spawn<Bookkeeper>("keeper", {}, 0, to).value();
+  keeper.send(Pass{ones(16), inbox.path()});
+  EXPECT_EQ(inbox.next(), "queued");
+  EXPECT_EQ(inbox.next(), "1:16");
+  EXPECT_EQ(sum_of(keeper.ask(Make{17, ""}, patience).value()), 17U);
+  EXPECT_EQ(keeper.ask(Make{3 << 20U, ""}, patience).value().size(), 3U << 20U);
+  EXPECT_EQ(keeper.ask(Make{}, patience).value().size(), 0U);  // behind all that the last one had to say
+  to.ask(Sum{}, patience).value();
+  EXPECT_EQ(deposits(), 0U);
+}
+
+TEST_F(BlobMessageTest, WhatAHandlerSentThatDiedBeforeItsCommitIsFreed) {
+  const auto to = reader();
+  const auto keeper = node.spawn<Bookkeeper>(
+      "keeper", {.restarts_max = unlimited, .attempts_max = 5, .backoff = at_once}, 0, to);
+  const auto memory = used(ones(4096), [&](const Blob& blob) { keeper->send(Pass{blob, inbox.path(), 2}); });
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(inbox.next(), "queued");
+  EXPECT_EQ(inbox.next(), "1:4096");  // once
+  EXPECT_EQ(keeper->ask(Make{}, patience).value().size(), 0U);
+  to.ask(Sum{}, patience).value();
+  EXPECT_TRUE(memory.freed(deadline_in(patience)));
+  EXPECT_EQ(deposits(), 0U);
+}
+
+TEST_F(BlobMessageTest, OfAnActorThatKeepsStateArriveOnceHoweverOftenItIsKilled) {
+  const auto to = reader();
+  const auto keeper =
+      node.spawn<Bookkeeper>(
+              "keeper", {.restarts_max = unlimited, .attempts_max = unlimited, .backoff = at_once}, 0, to)
+          .value();
+  for (std::uint32_t round = 1; round <= 20; ++round) {
+    keeper.send(Pass{ones(round), inbox.path()});
+    ASSERT_TRUE(node.signal("keeper", SIGKILL)) << round;
+    auto said = inbox.next();
+    while (said == "queued") said = inbox.next();
+    ASSERT_EQ(said, "1:" + std::to_string(round));
+    ASSERT_TRUE(test::reaches(node, "keeper", ChildState::running, round + 1)) << round;
+  }
+  EXPECT_EQ(keeper.ask(Make{}, patience).value().size(), 0U);
+  node.stop_child("keeper").value();
+  to.ask(Sum{}, patience).value();
+  EXPECT_EQ(deposits(), 0U);
+}
+
+TEST_F(BlobMessageTest, LettersThatWaitForRoomHoldThemUntilTheyHaveLeft) {
+  const auto to = node.spawn<Reader>("reader", {.mailbox_bytes_max = 32 << 10U}).value();
+  const auto keeper =
+      node.spawn<Bookkeeper>(
+              "keeper", {.restarts_max = unlimited, .state_bytes_max = 1 << 20U, .backoff = at_once}, 0, to)
+          .value();
+  to.ask(Sum{}, patience).value();
+  node.signal("reader", SIGSTOP).value();
+  constexpr int letters = 200;  // more than the mailbox takes
+  for (int i = 0; i < letters; ++i) {
+    keeper.send(Pass{ones(1), inbox.path() + std::string(150, '\0')}, {patience});
+    ASSERT_EQ(inbox.next(), "queued");
+  }
+  node.signal("keeper", SIGKILL).value();  // with most of them in its outbox
+  ASSERT_TRUE(test::reaches(node, "keeper", ChildState::running, 2));
+  EXPECT_GE(deposits(), static_cast<std::uint64_t>(letters));
+  node.signal("reader", SIGCONT).value();
+  for (int i = 0; i < letters;) {
+    const auto said = inbox.next();
+    if (said == "queued") continue;  // its last handler may have died before its commit
+    ASSERT_EQ(said, "1:1") << i;
+    ++i;
+  }
+  EXPECT_EQ(keeper.ask(Make{}, patience).value().size(), 0U);
+  to.ask(Sum{}, patience).value();
   EXPECT_EQ(deposits(), 0U);
 }
 

@@ -178,7 +178,7 @@ TEST_F(MessagingTest, LargeMessagesTravel) {
 
 TEST_F(MessagingTest, AMessageThatIsTooLargeIsNotSentAndTheNextOneIs) {
   Node node;
-  const auto slow = node.spawn<Slow>("slow").value();
+  const auto slow = node.spawn<Slow>("slow", {.message_bytes_max = 2 << 20U}).value();
   EXPECT_EQ(slow.send(bulk(2 << 20U)), Sent::full);
   const auto small_box = node.spawn<Slow>("small", {.mailbox_bytes_max = 16 << 10U}).value();
   EXPECT_EQ(small_box.send(bulk(100 << 10U)), Sent::full);

@@ -52,8 +52,13 @@ struct Say {
   using reply = std::string;
 };
 
+struct Shout {
+  using reply = std::string;
+  std::uint32_t bytes = 0;
+};
+
 struct Counter {
-  using accepts = messages<Add, Total, Echo, Hold, Fail, Throw, Say>;
+  using accepts = messages<Add, Total, Echo, Hold, Fail, Throw, Say, Shout>;
   std::string inbox{};
   std::string gate{};
   std::int64_t total = 0;
@@ -68,6 +73,7 @@ struct Counter {
   Result<int> on(const Fail& m) { return failure(ErrorKind::refused, m.why); }
   int on(const Throw&) { throw std::runtime_error{"no"}; }
   std::string on(const Say&) { return "\xff"; }
+  std::string on(const Shout& m) { return std::string(m.bytes, 'a'); }
 };
 
 struct Job {
@@ -122,7 +128,7 @@ class ForeignEndpoint : public ActorTest {
  protected:
   ForeignEndpoint() {
     counter = spawn("counter");
-    EXPECT_TRUE((endpoint.expose<Add, Total, Echo, Hold, Fail, Throw, Say>("counter", counter)));
+    EXPECT_TRUE((endpoint.expose<Add, Total, Echo, Hold, Fail, Throw, Say, Shout>("counter", counter)));
   }
   Ref<Counter> spawn(std::string_view name, ChildOptions options = {.backoff = at_once}) {
     return node.spawn<Counter>(name, options, inbox.path(), gate.path()).value();
@@ -438,6 +444,15 @@ TEST_F(ForeignEndpoint, AnswersWhatIsTooLargeAndCutsOffWhatIsMuchTooLarge) {
   EXPECT_TRUE(watch.recv(event)) << "its connection is cut";
   zmq_socket_monitor(far.socket().handle(), nullptr, 0);
   EXPECT_NE(said(10).find("malformed"), std::string::npos) << "and it may come again";
+}
+
+TEST_F(ForeignEndpoint, AReplyOfMoreThanAFrameIsAnError) {
+  const auto shout = [&](std::uint32_t bytes) {
+    return ask(R"({"id":"1","to":"counter","type":"Shout","body":{"bytes":)" + std::to_string(bytes) + "}}");
+  };
+  EXPECT_GT(shout(1'000'000).size(), 1'000'000U);
+  EXPECT_NE(shout(2'000'000).find(R"("kind":"invalid")"), std::string::npos);
+  EXPECT_GT(shout(1'000).size(), 1'000U);
 }
 
 TEST_F(ForeignEndpoint, SurvivesDamagedRequests) {
