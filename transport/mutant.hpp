@@ -40,7 +40,7 @@ enum class Mutant {
   queue_attempt_not_counted,         ///< S1: a claim leaves the attempts as they are
   queue_generation_kept,             ///< S1: a place's next end goes by its predecessor's name
   queue_reclaim_on_timeout,  ///< S4: who has waited for nothing puts back what the living have in hand
-  queue_wake_one,            ///< S4: a ring wakes one sleeper, which may be stopped
+  queue_wake_one,            ///< S4: a ring wakes one sleeper, which may stay busy or be stopped
   queue_unordered_publish,   ///< S9: as unordered_publish
   queue_unordered_sleep,     ///< S9: as unordered_sleep
   queue_seals_unchecked,     ///< S11: a file that can be cut short is mapped
