@@ -112,6 +112,13 @@ class BlobMessageTest : public test::ActorTest {
   static std::uint64_t deposits() {
     return detail::KeeperLink::of_process().value()->ask<control::Id>(control::Deposits{}).value().record.id;
   }
+  /// The keeper hears of the others when it hears of them, not in the order in which we do.
+  static bool none_left() {
+    const TimePoint deadline = deadline_in(patience);
+    while (deposits() != 0)
+      if (Clock::now() >= deadline) return false;
+    return true;
+  }
   Ref<Reader> reader(std::uint32_t attempts_max = 3) {
     return node
         .spawn<Reader>("reader",
@@ -147,7 +154,7 @@ TEST_F(BlobMessageTest, IsFreedWhenItsMessageWasAcknowledged) {
   const auto memory = used(ones(4096), [&](const Blob& blob) { to.send(Keep{blob, inbox.path()}); });
   EXPECT_EQ(inbox.next(), "1:4096");
   EXPECT_TRUE(memory.freed(deadline_in(patience)));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(BlobMessageTest, IsThereAgainForTheNextIncarnation) {
@@ -157,7 +164,7 @@ TEST_F(BlobMessageTest, IsThereAgainForTheNextIncarnation) {
   EXPECT_EQ(inbox.next(), "2:4096");
   EXPECT_EQ(inbox.next(), "3:4096");
   EXPECT_TRUE(memory.freed(deadline_in(patience)));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(BlobMessageTest, IsFreedWhenItsMessageGoesToTheQuarantine) {
@@ -166,7 +173,7 @@ TEST_F(BlobMessageTest, IsFreedWhenItsMessageGoesToTheQuarantine) {
   EXPECT_EQ(inbox.next(), "1:4096");
   EXPECT_TRUE(memory.freed(deadline_in(patience)));
   EXPECT_EQ(node.quarantine().value().size(), 1U);
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(BlobMessageTest, IsFreedWhenItsReceiverEndsForGood) {
@@ -178,7 +185,7 @@ TEST_F(BlobMessageTest, IsFreedWhenItsReceiverEndsForGood) {
   EXPECT_FALSE(memory.freed(Clock::now()));
   node.stop_child("reader").value();
   EXPECT_TRUE(memory.freed(deadline_in(patience)));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(BlobMessageTest, OutlivesItsSender) {
@@ -201,7 +208,7 @@ TEST_F(BlobMessageTest, OfALateReplyIsFreed) {
   gate.open();
   EXPECT_EQ(sum_of(to.ask(Make{1, ""}, patience).value()), 1U);  // behind the late one, which meets nobody
   EXPECT_EQ(to.ask(Sum{}, patience).value(), 0U);
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(BlobMessageTest, NothingStaysHoweverOftenSenderAndReceiverAreKilled) {
@@ -221,7 +228,7 @@ TEST_F(BlobMessageTest, NothingStaysHoweverOftenSenderAndReceiverAreKilled) {
   node.stop_child("relay").value();
   EXPECT_EQ(to.ask(Sum{ones(16)}, patience).value(), 16U);
   node.stop_child("reader").value();
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(BlobMessageTest, AnyDescriptorMayGoInOne) {
@@ -280,7 +287,7 @@ TEST_F(BlobMessageTest, AnActorThatKeepsStateSendsThemAndAnswersWithThem) {
   EXPECT_EQ(keeper.ask(Make{3 << 20U, ""}, patience).value().size(), 3U << 20U);
   EXPECT_EQ(keeper.ask(Make{}, patience).value().size(), 0U);  // behind all that the last one had to say
   to.ask(Sum{}, patience).value();
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(BlobMessageTest, WhatAHandlerSentThatDiedBeforeItsCommitIsFreed) {
@@ -293,7 +300,7 @@ TEST_F(BlobMessageTest, WhatAHandlerSentThatDiedBeforeItsCommitIsFreed) {
   EXPECT_EQ(keeper->ask(Make{}, patience).value().size(), 0U);
   to.ask(Sum{}, patience).value();
   EXPECT_TRUE(memory.freed(deadline_in(patience)));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(BlobMessageTest, OfAnActorThatKeepsStateArriveOnceHoweverOftenItIsKilled) {
@@ -313,7 +320,7 @@ TEST_F(BlobMessageTest, OfAnActorThatKeepsStateArriveOnceHoweverOftenItIsKilled)
   EXPECT_EQ(keeper.ask(Make{}, patience).value().size(), 0U);
   node.stop_child("keeper").value();
   to.ask(Sum{}, patience).value();
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(BlobMessageTest, LettersThatWaitForRoomHoldThemUntilTheyHaveLeft) {
@@ -341,7 +348,7 @@ TEST_F(BlobMessageTest, LettersThatWaitForRoomHoldThemUntilTheyHaveLeft) {
   }
   EXPECT_EQ(keeper.ask(Make{}, patience).value().size(), 0U);
   to.ask(Sum{}, patience).value();
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 }  // namespace

@@ -99,6 +99,13 @@ class LargeMessageTest : public test::ActorTest {
   static std::uint64_t deposits() {
     return detail::KeeperLink::of_process().value()->ask<control::Id>(control::Deposits{}).value().record.id;
   }
+  /// The keeper hears of the others when it hears of them, not in the order in which we do.
+  static bool none_left() {
+    const TimePoint deadline = deadline_in(patience);
+    while (deposits() != 0)
+      if (Clock::now() >= deadline) return false;
+    return true;
+  }
   Ref<Reader> reader(ChildOptions options = {}) {
     options.restarts_max = unlimited;
     options.backoff = at_once;
@@ -114,7 +121,7 @@ TEST_F(LargeMessageTest, QuestionAndReplyTravelWhateverTheirSize) {
     const Bytes sent = pattern(bytes);
     ASSERT_EQ(to.ask(Mirror{sent, ""}, patience).value(), sent) << bytes;
   }
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(LargeMessageTest, ComeInOrderWithSmallOnes) {
@@ -124,7 +131,7 @@ TEST_F(LargeMessageTest, ComeInOrderWithSmallOnes) {
   for (std::size_t i = 0; i < 6; ++i)
     ASSERT_EQ(inbox.next(), "1:whole:" + std::to_string((i % 2) * 2 * mebibyte + i));
   settle(to);
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(LargeMessageTest, MayHoldBlobs) {
@@ -133,7 +140,7 @@ TEST_F(LargeMessageTest, MayHoldBlobs) {
   const auto large = Blob::create(3 * mebibyte, [](auto) {}).value();
   EXPECT_EQ(to.ask(Album{small, Bytes(2 * mebibyte), large}, patience).value(), 10 + 5 * mebibyte);
   settle(to);
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(LargeMessageTest, IsThereAgainForTheNextIncarnationAndThenFreed) {
@@ -142,7 +149,7 @@ TEST_F(LargeMessageTest, IsThereAgainForTheNextIncarnationAndThenFreed) {
   for (const char* attempt : {"1", "2", "3"})
     EXPECT_EQ(inbox.next(), attempt + (":whole:" + std::to_string(2 * mebibyte)));
   settle(to);
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(LargeMessageTest, OutlivesItsSender) {
@@ -157,7 +164,7 @@ TEST_F(LargeMessageTest, OutlivesItsSender) {
   node.signal("reader", SIGCONT).value();
   EXPECT_EQ(inbox.next(), "1:whole:" + std::to_string(2 * mebibyte));
   settle(to);
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(LargeMessageTest, IsFreedWhenItsReceiverEndsForGood) {
@@ -167,7 +174,7 @@ TEST_F(LargeMessageTest, IsFreedWhenItsReceiverEndsForGood) {
   ASSERT_EQ(to.send(Letter{pattern(2 * mebibyte), 0, inbox.path()}), Sent::queued);
   EXPECT_EQ(deposits(), 1U);
   node.stop_child("reader").value();
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(LargeMessageTest, GoesToTheQuarantineWhole) {
@@ -179,7 +186,7 @@ TEST_F(LargeMessageTest, GoesToTheQuarantineWhole) {
   ASSERT_EQ(aside.size(), 1U);
   EXPECT_EQ(aside[0].cause, ErrorKind::poison);
   EXPECT_EQ(decode<Letter>(aside[0].payload).value().bytes, letter.bytes);
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(LargeMessageTest, OfALateReplyIsFreed) {
@@ -187,7 +194,7 @@ TEST_F(LargeMessageTest, OfALateReplyIsFreed) {
   EXPECT_EQ(to.ask(Mirror{pattern(2 * mebibyte), gate.path()}, 200ms).error().kind, ErrorKind::timed_out);
   gate.open();
   EXPECT_EQ(to.ask(Grow{3}, patience).value(), pattern(3));  // behind the late one, which meets nobody
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(LargeMessageTest, IsRefusedBeyondTheLimitWithTheWayOut) {
@@ -220,7 +227,7 @@ TEST_F(LargeMessageTest, TakesRoomInTheMailbox) {
   node.signal("reader", SIGCONT).value();
   EXPECT_EQ(to.send(letter, {.within = patience}), Sent::queued);
   EXPECT_EQ(to.ask(Count{}, patience).value(), 3U);
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(LargeMessageTest, OfAnActorThatKeepsStateArrivesOnceHoweverOftenItIsKilled) {
@@ -238,7 +245,7 @@ TEST_F(LargeMessageTest, OfAnActorThatKeepsStateArrivesOnceHoweverOftenItIsKille
   EXPECT_EQ(scribe.ask(Grow{2 * mebibyte}, patience).value(), pattern(2 * mebibyte));
   EXPECT_EQ(scribe.ask(Grow{65 * mebibyte}, patience).error().kind, ErrorKind::invalid);
   EXPECT_EQ(to.ask(Count{}, patience).value(), 5U);
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(LargeMessageTest, NothingStaysHoweverOftenSenderAndReceiverAreKilled) {
@@ -258,7 +265,7 @@ TEST_F(LargeMessageTest, NothingStaysHoweverOftenSenderAndReceiverAreKilled) {
   node.stop_child("relay").value();
   settle(to);
   node.stop_child("reader").value();  // and with it what the relay's lanes still hold
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 // ---- what a stranger could send -------------------------------------------------------------------------
@@ -290,7 +297,7 @@ class ForgedLargeMessageTest : public LargeMessageTest {
     const auto aside = node.quarantine().value();
     ASSERT_EQ(aside.size(), 1U);
     EXPECT_EQ(aside[0].cause, cause) << aside[0].text;
-    EXPECT_EQ(deposits(), 0U);
+    EXPECT_TRUE(none_left());
     const auto child = test::child(node, "reader");
     EXPECT_EQ(child->incarnation, 1U);
   }

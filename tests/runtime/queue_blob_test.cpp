@@ -74,6 +74,13 @@ class QueueBlobTest : public test::LeavesNothing {
   static std::uint64_t deposits() {
     return detail::KeeperLink::of_process().value()->ask<control::Id>(control::Deposits{}).value().record.id;
   }
+  /// The keeper hears of the others when it hears of them, not in the order in which we do.
+  static bool none_left() {
+    const TimePoint deadline = deadline_in(patience);
+    while (deposits() != 0)
+      if (Clock::now() >= deadline) return false;
+    return true;
+  }
   template <class Use>
   static test::MemoryWatch used(const Blob& blob, Use use) {
     DescriptorList list{1};
@@ -110,7 +117,7 @@ TEST_F(QueueBlobTest, AnItemBringsItsBlobToAnotherProcess) {
   pictures.close();
   out = {};
   EXPECT_TRUE(reader.join(patience));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(QueueBlobTest, IsFreedWhenItsItemIsAcknowledged) {
@@ -125,7 +132,7 @@ TEST_F(QueueBlobTest, IsFreedWhenItsItemIsAcknowledged) {
     item.acknowledge();
   }
   EXPECT_TRUE(memory.freed(deadline_in(patience)));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(QueueBlobTest, AnItemThatIsGivenBackHasItsBlobAgain) {
@@ -151,7 +158,7 @@ TEST_F(QueueBlobTest, AnItemOfAKilledConsumerHasItsBlobAgain) {
   expect_next(in, 1, 2, 10);
   pictures.close();
   EXPECT_TRUE(other.join(patience));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(QueueBlobTest, OutlivesASenderThatIsKilledRightBehindThePut) {
@@ -162,7 +169,7 @@ TEST_F(QueueBlobTest, OutlivesASenderThatIsKilledRightBehindThePut) {
   auto item = pictures.receiver().get(patience).value();
   EXPECT_EQ(sum_of(item->pixels), 5U);
   item.acknowledge();
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(QueueBlobTest, IsFreedWithTheQueue) {
@@ -172,7 +179,7 @@ TEST_F(QueueBlobTest, IsFreedWithTheQueue) {
     EXPECT_EQ(deposits(), 1U);
   });
   EXPECT_TRUE(memory.freed(deadline_in(patience)));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(QueueBlobTest, IsFreedWithTheLastProcessThatHasAnEnd) {
@@ -183,7 +190,7 @@ TEST_F(QueueBlobTest, IsFreedWithTheLastProcessThatHasAnEnd) {
   in = {};
   sender.start().value();
   EXPECT_TRUE(sender.join(patience));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(QueueBlobTest, IsFreedWhenItsItemGoesToTheQuarantine) {
@@ -192,7 +199,7 @@ TEST_F(QueueBlobTest, IsFreedWhenItsItemGoesToTheQuarantine) {
   const auto memory = used(ones(4096), [&](const Blob& blob) { out.put({1, blob}).value(); });
   in.get(patience).value().give_up();
   EXPECT_TRUE(memory.freed(deadline_in(patience)));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
   EXPECT_EQ(pictures.quarantine().size(), 1U);
 }
 
@@ -220,7 +227,7 @@ TEST_F(QueueBlobTest, TheyAreBoundedForEachSender) {
     ASSERT_EQ(item->number, i);
     item.acknowledge();
   }
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
   out.put_nowait({0, blob}).value();
 }
 
@@ -233,7 +240,7 @@ TEST_F(QueueBlobTest, ASenderThatIsFarAheadWaitsForItsReceiver) {
   out = {};
   pictures.close();
   EXPECT_TRUE(reader.join(patience));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(QueueBlobTest, NothingStaysHoweverOftenSendersAndReceiversAreKilled) {
@@ -252,7 +259,7 @@ TEST_F(QueueBlobTest, NothingStaysHoweverOftenSendersAndReceiversAreKilled) {
   Process last{{.name = "last"}, consume, pictures.receiver()};
   last.start().value();
   EXPECT_TRUE(last.join(patience));
-  EXPECT_EQ(deposits(), 0U);
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(QueueBlobTest, AProcessWithoutAKeeperIsToldWhy) {
