@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path project() { return fs::path{__FILE__}.parent_path().parent_path().parent_path(); }
+fs::path project() { return TROUPE_PROJECT_DIR; }
 
 std::string read(const fs::path& path) {
   std::ifstream file{path, std::ios::binary};

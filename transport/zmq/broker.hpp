@@ -24,6 +24,8 @@ class Broker final : public Guest {
   [[nodiscard]] static Result<std::unique_ptr<Broker>> create(const std::string& endpoint,
                                                               const QueueOptions& options,
                                                               const Security& security);
+  /// Without a socket, for a test that seats it and speaks for the ends.
+  explicit Broker(const QueueOptions& options) : options_{options}, ledger_{options} {}
   ~Broker() override;  ///< never in a forked child
 
   [[nodiscard]] const std::string& endpoint() const noexcept { return booking_->endpoint(); }
@@ -57,8 +59,6 @@ class Broker final : public Guest {
     TimePoint drained_by = never;
   };
   using Ends = std::map<EndId, End>;
-
-  Broker(const QueueOptions& options) : options_{options}, ledger_{options} {}
 
   void on_hello(PeerId from, const wire::QueueHeader& header, std::span<const std::byte> body);
   [[nodiscard]] Result<void> admit(PeerId from, EndId id, const wire::QueueHello& hello);

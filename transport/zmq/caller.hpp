@@ -39,6 +39,8 @@ class Caller final : public Guest {
 
   [[nodiscard]] static Result<std::unique_ptr<Caller>> connect(const Reach& reach, wire::QueueRole role,
                                                                std::uint64_t token, TimePoint deadline);
+  /// Without a socket, for a test that seats it and speaks for the owner: only what on_…() does.
+  Caller(wire::QueueRole role, std::uint64_t token) : role_{role}, token_{token} {}
   ~Caller() override;  ///< never in a forked child
 
   [[nodiscard]] bool forked() const noexcept { return guard_.forked(); }
@@ -82,7 +84,6 @@ class Caller final : public Guest {
     bool wants_answer = true;
   };
 
-  Caller(wire::QueueRole role, std::uint64_t token) : role_{role}, token_{token} {}
   std::uint64_t put(wire::QueueKind kind, std::uint64_t a, std::uint64_t b, std::span<const std::byte> body,
                     bool wants_answer);
   [[nodiscard]] std::optional<Error> over_now() const;

@@ -88,6 +88,7 @@ Result<std::unique_ptr<Link>> Link::connect(const std::string& endpoint, const C
 }
 
 Link::~Link() {
+  if (!booking_) return;  // never came to be
   {
     std::unique_lock lock{lock_};
     const TimePoint deadline = deadline_in(options_.close_within);

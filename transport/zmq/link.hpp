@@ -30,6 +30,9 @@ class Link final : public Guest {
   [[nodiscard]] static Result<std::unique_ptr<Link>> connect(const std::string& endpoint,
                                                              const ChannelOptions& options, Delivery delivery,
                                                              TimePoint deadline);
+  enum class Role : std::uint8_t { listening, connecting };
+  /// Without a socket, for a test that seats it and speaks for the peer: only what on_…() does.
+  Link(Role role, const ChannelOptions& options, Delivery delivery);
   ~Link() override;  ///< never in a forked child
 
   [[nodiscard]] bool forked() const noexcept { return guard_.forked(); }
@@ -51,8 +54,6 @@ class Link final : public Guest {
   void on_round() override;
 
  private:
-  enum class Role : std::uint8_t { listening, connecting };
-  Link(Role role, const ChannelOptions& options, Delivery delivery);
   [[nodiscard]] static Result<std::unique_ptr<Link>> create(Role role, const std::string& endpoint,
                                                             const ChannelOptions& options, Delivery delivery);
 

@@ -70,12 +70,12 @@ std::string in_hex(std::uint64_t number) {
 }
 
 Result<std::string> make_folder() {
-  sweep_places();
-  const auto mark = own_mark();
-  if (!mark) return tl::unexpected<Error>{mark.error()};
-  std::string folder = base_folder() + '/' + std::string{own_folder} + in_hex(this_machine()) + '-' +
-                       in_hex(static_cast<std::uint64_t>(mark->pid)) + '-' + in_hex(mark->started) +
-                       "-XXXXXX";
+  const auto own = find_whereabouts();
+  if (!own) return tl::unexpected<Error>{own.error()};
+  sweep_places(own->machine);
+  std::string folder = base_folder() + '/' + std::string{own_folder} + in_hex(own->machine) + '-' +
+                       in_hex(static_cast<std::uint64_t>(own->process.pid)) + '-' +
+                       in_hex(own->process.started) + "-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) return troupe::detail::system_failure("make the folder " + folder);
   return folder;
 }
@@ -97,13 +97,13 @@ std::optional<std::uint64_t> next_number(std::string_view& text) {
 }
 
 /// The maker's mark, of a folder that a process of this machine has made.
-std::optional<ProcessMark> maker_of(std::string_view name) {
+std::optional<ProcessMark> maker_of(std::string_view name, std::uint64_t here) {
   if (!name.starts_with(own_folder)) return std::nullopt;
   name.remove_prefix(own_folder.size());
   const auto machine = next_number(name);
   const auto pid = machine ? next_number(name) : std::nullopt;
   const auto started = pid ? next_number(name) : std::nullopt;
-  if (!started || *machine != this_machine()) return std::nullopt;
+  if (!started || *machine != here) return std::nullopt;
   return ProcessMark{static_cast<std::int32_t>(*pid), *started};
 }
 
@@ -113,8 +113,8 @@ bool has_ended(const ProcessMark& process) {
   return troupe::detail::wait_readable(watch->get(), Clock::now());
 }
 
-void sweep_folder(const std::filesystem::path& folder) {
-  const auto maker = maker_of(folder.filename().native());
+void sweep_folder(const std::filesystem::path& folder, std::uint64_t here) {
+  const auto maker = maker_of(folder.filename().native(), here);
   if (!maker || !is_private(folder.native())) return;
   if (has_ended(*maker)) remove_folder(folder.native());
 }
@@ -156,13 +156,14 @@ Result<void> check_reachable(const std::string& endpoint, const Security& securi
 
 void sweep_place(const std::string& endpoint) noexcept {
   if (!endpoint.starts_with(ipc)) return;
-  sweep_folder(std::filesystem::path{endpoint.substr(ipc.size())}.parent_path());
+  sweep_folder(std::filesystem::path{endpoint.substr(ipc.size())}.parent_path(), this_machine());
 }
 
-void sweep_places() noexcept {
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator{base_folder(), ignored})
-    sweep_folder(entry.path());
+void sweep_places(std::uint64_t here) noexcept {
+  std::error_code fault;  // then the rest is left to the next one who sweeps
+  const std::filesystem::directory_iterator end;
+  for (std::filesystem::directory_iterator at{base_folder(), fault}; !fault && at != end; at.increment(fault))
+    sweep_folder(at->path(), here);
 }
 
 }  // namespace troupe::zmq::detail

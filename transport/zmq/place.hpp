@@ -2,6 +2,7 @@
 #pragma once
 // Internal. What may be listened on and connected to.
 
+#include <cstdint>
 #include <string>
 #include <troupe/transport/fork_guard.hpp>
 #include <troupe/transport/result.hpp>
@@ -42,7 +43,7 @@ class Place {
 
 /// Removes the folder of an `ipc://` place whose maker has died.
 void sweep_place(const std::string& endpoint) noexcept;
-/// The same for all such folders of this user.
-void sweep_places() noexcept;
+/// The same for all such folders of this user and this machine.
+void sweep_places(std::uint64_t here) noexcept;
 
 }  // namespace troupe::zmq::detail

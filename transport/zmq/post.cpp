@@ -20,6 +20,7 @@
 #include <troupe/transport/syscall.hpp>
 #include <troupe/zmq/bound_seat.hpp>
 #include <troupe/zmq/doorman.hpp>
+#include <troupe/zmq/whereabouts.hpp>
 
 namespace troupe::zmq::detail {
 namespace {
@@ -65,6 +66,24 @@ Result<void> leave_descriptor_table(int one, int other) {
   for (int fd = 0; fd <= STDERR_FILENO; ++fd)
     if (::open("/dev/null", O_RDWR | O_CLOEXEC) != fd)
       return troupe::detail::system_failure("open /dev/null");
+  return {};
+}
+
+// What libzmq opens at most for a context with its first socket; and for a seat with one connection, its
+// monitor, and two processes to watch.
+constexpr std::size_t context_descriptors = 12;
+constexpr std::size_t seat_descriptors = 12;
+
+/// Whether that many descriptors are to be had in the calling thread's table. libzmq ends the process where
+/// it finds none in the middle of something (docs/zmq.md), so it is asked before.
+Result<void> check_room(int any, std::size_t descriptors) {
+  std::vector<OwnedFd> taken;
+  while (taken.size() < descriptors) {
+    auto one = troupe::detail::copied(any, "descriptors for ZeroMQ: " + std::to_string(descriptors) +
+                                               " are wanted; try a larger ulimit -n");
+    if (!one) return failure(std::move(one));
+    taken.push_back(std::move(*one));
+  }
   return {};
 }
 
@@ -147,6 +166,7 @@ Result<void> Post::Impl::start() {
 }
 
 Result<void> Post::Impl::move_in() {
+  if (auto room = check_room(own_bell, context_descriptors); !room) return room;
   try {
     context.emplace();
     doorman.emplace(*context);
@@ -205,6 +225,9 @@ Result<std::shared_ptr<Post>> Post::of_this_process() {
   Registry& own = watched_registry();
   const std::lock_guard lock{own.lock};
   if (auto current = own.current.lock()) return current;
+  const auto here = find_whereabouts();
+  if (!here) return tl::unexpected<Error>{here.error()};
+  keep_whereabouts(*here);
   auto impl = std::make_unique<Impl>();
   if (auto started = impl->start(); !started) return failure(std::move(started));
   std::shared_ptr<Post> made{new Post{std::move(impl)}};
@@ -238,6 +261,10 @@ Result<Booking> Post::admit(Guest& guest, const SocketSpec& spec) {
   if (auto own = guard_.check("ZeroMQ socket"); !own) return failure(std::move(own));
   Result<Seat*> made = nullptr;
   run([&] {
+    if (auto room = check_room(impl_->own_bell, seat_descriptors); !room) {
+      made = failure(std::move(room));
+      return;
+    }
     try {
       const std::string domain = std::to_string(++impl_->seats_made);
       impl_->seats.push_back(std::make_unique<BoundSeat>(*impl_->context, *impl_->doorman, guest, spec,

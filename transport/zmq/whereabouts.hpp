@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <troupe/transport/liveness.hpp>
+#include <troupe/transport/result.hpp>
 
 namespace troupe::zmq::detail {
 
@@ -16,10 +17,12 @@ struct Whereabouts {
   friend bool operator==(const Whereabouts&, const Whereabouts&) = default;
 };
 
-[[nodiscard]] std::uint64_t this_machine();
-/// Without room for a descriptor, those of a process that nobody can watch.
-[[nodiscard]] inline Whereabouts own_whereabouts() {
-  return {this_machine(), own_mark().value_or(ProcessMark{})};
-}
+/// Looks them up: `exhausted` without room for a descriptor.
+[[nodiscard]] Result<Whereabouts> find_whereabouts();
+
+// As they were when the process's post was made, for those that have one: later there may be no room to look.
+void keep_whereabouts(const Whereabouts& own);
+[[nodiscard]] const Whereabouts& own_whereabouts() noexcept;
+[[nodiscard]] inline std::uint64_t this_machine() noexcept { return own_whereabouts().machine; }
 
 }  // namespace troupe::zmq::detail

@@ -18,7 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Duration patience = 3s;
-constexpr QueueOptions small{
+const QueueOptions small{
     .items_max = 4, .bytes_max = 8U << 10U, .senders_max = 2, .ends_max = 8, .attempts_max = 2};
 
 QueueOptions with_items(std::size_t items) {
