@@ -45,7 +45,7 @@ Result<std::span<const std::byte>> Blob::bytes() const {
   if (!memory_) return std::span<const std::byte>{};
   const std::lock_guard lock{memory_->mapping};
   if (!memory_->map) {
-    auto map = MemoryMap::create(memory_->file.get(), memory_->bytes, Access::read);
+    auto map = MemoryMap::create(memory_->file.get(), memory_->bytes, Access::read_sealed);
     if (!map) return failure(std::move(map));
     // Nobody can write to it, so a plain fork's child may go on reading.
     ::madvise(map->data(), map->size(), MADV_DOFORK);

@@ -19,7 +19,7 @@ constexpr int all_seals = size_seals | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 constexpr int seals_for_good = size_seals | F_SEAL_WRITE | F_SEAL_SEAL;
 
 constexpr int protection(Access access) noexcept {
-  return access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE;
+  return access == Access::read_write ? PROT_READ | PROT_WRITE : PROT_READ;
 }
 
 /// Children of a plain fork must not write into their parent's lanes; and a crash dump needs no queues, but
@@ -135,7 +135,8 @@ MemoryMap::~MemoryMap() {
 }
 
 Result<MemoryMap> MemoryMap::create(int fd, std::size_t bytes, Access access, std::size_t offset) {
-  void* const at = ::mmap(nullptr, bytes, protection(access), MAP_SHARED, fd, static_cast<off_t>(offset));
+  const int sharing = access == Access::read_sealed ? MAP_PRIVATE : MAP_SHARED;
+  void* const at = ::mmap(nullptr, bytes, protection(access), sharing, fd, static_cast<off_t>(offset));
   if (at == MAP_FAILED) return detail::system_failure("map shared memory");
   MemoryMap map{std::span{static_cast<std::byte*>(at), bytes}};
   if (auto is_private = keep_private(map.bytes_); !is_private) return failure(std::move(is_private));

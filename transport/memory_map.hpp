@@ -45,7 +45,11 @@ namespace troupe {
 /// allocated: reading a hole would take memory from its reader, and be a SIGBUS where there is none.
 [[nodiscard]] Result<void> check_sealed_for_good(int fd, std::size_t bytes);
 
-enum class Access { read, read_write };
+enum class Access {
+  read,
+  read_write,
+  read_sealed,  ///< of what is sealed for good: kernels before 6.7 take its shared mapping for a way to write
+};
 
 /// Sole owner of a mapping. Not inherited by a fork, not part of a core dump.
 class MemoryMap {

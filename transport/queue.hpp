@@ -188,8 +188,8 @@ class Receiver {
 
   /// The next item. `timed_out`; `closed` when the stream has ended: closed by its owner (or the owner died),
   /// no sender left, and nothing in it that somebody else could still give back. What does not decode goes to
-  /// the quarantine; what this process has no memory or descriptors for (`exhausted`), or whose descriptors it
-  /// cannot have (`refused`), stays in the queue.
+  /// the quarantine; what this process has no memory or descriptors for (`exhausted`), or whose descriptors
+  /// it cannot have (`refused`), stays in the queue.
   [[nodiscard]] Result<Item<T>> get(Duration within) {
     if (!end_)
       return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <troupe/transport/shared_queue.hpp>
 
-
 #include <cstring>
 #include <map>
 #include <troupe/transport/queue.hpp>
