@@ -99,11 +99,13 @@ Result<void> ZmqSender::commit(std::uint64_t type, std::size_t bytes, Deadline& 
   put_.bytes += wire::counted(bytes);
   unconfirmed_.push_back(caller_->tell(QueueKind::put, type, 0, std::span{buffer_}.first(bytes)));
   // Once told it is put, sooner or later: so the owner's word is waited for longer than room would be.
-  return confirm_all_but(caller_->bounds().unconfirmed_puts_max,
-                         std::max(deadline.at(), deadline_in(answer_within)));
+  const std::uint64_t unconfirmed_max = caller_->bounds().unconfirmed_puts_max;
+  if (unconfirmed_.size() <= unconfirmed_max) return {};
+  // Not for one only: each wait costs more than many puts.
+  return confirm_all_but(unconfirmed_max / 2, std::max(deadline.at(), deadline_in(answer_within)));
 }
 
-Result<void> ZmqSender::confirm_all_but(std::uint64_t puts, TimePoint by) {
+Result<void> ZmqSender::confirm_all_but(std::size_t puts, TimePoint by) {
   if (unconfirmed_.size() <= puts) return {};
   auto confirmed = caller_->wait_done(unconfirmed_[unconfirmed_.size() - 1 - puts], by);
   const std::uint64_t done = caller_->done();

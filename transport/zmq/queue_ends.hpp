@@ -31,7 +31,7 @@ class ZmqSender final : public troupe::detail::QueueSender {
   [[nodiscard]] Result<Room> drop_for_room(std::size_t bytes, bool all, Deadline& deadline);
   [[nodiscard]] Result<Room> make_room(std::size_t bytes, Deadline& deadline);
   void tell_dropped();
-  [[nodiscard]] Result<void> confirm_all_but(std::uint64_t puts, TimePoint by);
+  [[nodiscard]] Result<void> confirm_all_but(std::size_t puts, TimePoint by);
 
   std::unique_ptr<Caller> caller_;
   std::vector<std::byte> buffer_{};

@@ -150,7 +150,7 @@ static_assert(sizeof(QueueWelcome) == 56 && std::has_unique_object_representatio
 /// How many items a receiver may begin of which its owner has not confirmed to know: so that a death leaves
 /// no more than these in doubt.
 [[nodiscard]] constexpr std::uint64_t doubtful_max(std::uint64_t window_max) noexcept {
-  constexpr std::uint64_t share = 8;
+  constexpr std::uint64_t share = 4;
   return window_max < share ? 1 : window_max / share;
 }
 
