@@ -17,8 +17,9 @@ constexpr double top = 44;
 constexpr double bottom = 404;
 
 /// Okabe and Ito's colours, told apart by most eyes and on both grounds, and two of their own kind.
-constexpr std::array<const char*, 10> colours{"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00",
-                                              "#56B4E9", "#8C6BB1", "#DC267F", "#808080", "#A6761D"};
+constexpr std::array<const char*, 12> colours{"#0072B2", "#D55E00", "#009E73", "#CC79A7",
+                                              "#E69F00", "#56B4E9", "#8C6BB1", "#DC267F",
+                                              "#808080", "#A6761D", "#7F3C8D", "#8C564B"};
 
 constexpr const char* style = R"(<style>
 text { font: 13px system-ui, sans-serif; fill: #24292f }

@@ -19,6 +19,7 @@
 #include "plot.hpp"
 #include "queue_subject.hpp"
 #include "reference.hpp"
+#include "zmq_subject.hpp"
 
 namespace troupe::bench {
 namespace {
@@ -98,6 +99,18 @@ Measure over(Function function, Carrier carrier) {
   return [=](std::size_t bytes, std::size_t count) { return function(carrier, bytes, count); };
 }
 
+template <class Function>
+Measure over(Function function, zmq::Delivery delivery) {
+  return [=](std::size_t bytes, std::size_t count) { return function(delivery, bytes, count); };
+}
+
+/// One sender, one receiver; each put confirmed, or the last 64 not yet.
+Measure zmq_queue(std::size_t unconfirmed_puts_max) {
+  return [=](std::size_t bytes, std::size_t count) {
+    return over_zmq::queue(1, 1, bytes, count, unconfirmed_puts_max);
+  };
+}
+
 std::string bytes_text(double bytes) {
   constexpr double unit = 1024;
   const auto text = [](double value) { return std::to_string(std::lround(value)); };
@@ -124,6 +137,7 @@ Chart by_payload(const char* title, const char* y_label, std::string (*y_text)(d
 std::vector<Page> pages() {
   using peers::Peer;
   constexpr std::size_t packet_bytes_max = 64 * 1024;
+  constexpr std::size_t unconfirmed = 64;
   std::vector<Page> all;
   all.push_back({"throughput",
                  by_payload("One way between two processes", "messages/s", rate_text),
@@ -131,6 +145,9 @@ std::vector<Page> pages() {
                   {"OS pipe channel", false, over(channels::one_way, Carrier::pipe)},
                   {"Unix stream channel", false, over(channels::one_way, Carrier::stream)},
                   {"SEQPACKET channel", false, over(channels::one_way, Carrier::packet), packet_bytes_max},
+                  {"ZeroMQ channel", false, over(over_zmq::one_way, zmq::Delivery::at_least_once)},
+                  {"ZeroMQ Queue", false, zmq_queue(0)},
+                  {"ZeroMQ Queue, unconfirmed", false, zmq_queue(unconfirmed)},
                   {"bare ring", true, bare::ring_one_way},
                   {"bare pipe", true, bare::pipe_one_way},
                   {"libzmq ipc", true, peer(Peer::zeromq, "one_way")},
@@ -143,6 +160,7 @@ std::vector<Page> pages() {
                   {"OS pipe channel", false, over(channels::round_trip, Carrier::pipe)},
                   {"Unix stream channel", false, over(channels::round_trip, Carrier::stream)},
                   {"SEQPACKET channel", false, over(channels::round_trip, Carrier::packet), packet_bytes_max},
+                  {"ZeroMQ channel", false, over(over_zmq::round_trip, zmq::Delivery::at_least_once)},
                   {"bare ring", true, bare::ring_round_trip},
                   {"bare pipe", true,
                    [](std::size_t bytes, std::size_t rounds) {
@@ -164,6 +182,8 @@ std::vector<Page> pages() {
        {{"lanes", false, lanes::fan_in},
         {"Queue", false,
          [](std::size_t senders, std::size_t count) { return queues::throughput(senders, 1, count); }},
+        {"ZeroMQ Queue", false,
+         [](std::size_t senders, std::size_t count) { return over_zmq::queue(senders, 1, 64, count, 0); }},
         {"libzmq ipc", true, fan_in_of(Peer::zeromq, "one_way")},
         {"Erlang in one VM", true, fan_in_of(Peer::erlang, "one_way")},
         {"CAF in one process", true, fan_in_of(Peer::caf, "one_way")},

@@ -68,6 +68,14 @@ class Sender {
     return Placed::queued;
   }
   Result<Placed> put_nowait(const T& value) { return put(value, Duration::zero()); }
+  /// Waits until all that this end has put outlives this process, where a put that returned does not yet
+  /// (QueueOptions::unconfirmed_puts_max). `timed_out`; `down`, `closed` when it never will.
+  Result<void> flush(Duration within = std::chrono::seconds{5}) {
+    if (!end_) return unbound();
+    Deadline deadline{within};
+    const std::lock_guard lock{end_->lock};
+    return end_->end->flush(deadline);
+  }
 
   /// Room in the queue itself, to be written in place. No other put of this end gets on before it is gone.
   class Room {

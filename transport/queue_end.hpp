@@ -41,6 +41,10 @@ struct QueueOptions {
   std::size_t ends_max = 64;          ///< senders, receivers and the owner; at most 128
   std::uint32_t attempts_max = 3;     ///< one more than these, and an item goes to the quarantine
   Overflow overflow = Overflow::block;
+  // Where the queue is in another process's hands (over ZeroMQ):
+  std::size_t ahead_items_max = 64;         ///< sent to a receiver before it asks; 0: none; at most 512
+  std::size_t ahead_bytes_max = 1U << 20U;  ///< of these; one fits always
+  std::size_t unconfirmed_puts_max = 0;     ///< of a sender, returned before the item is safe from its death
 };
 
 /// Of a queue since it was made. Exact when nobody works on it.
@@ -120,6 +124,8 @@ class QueueSender {
   /// Puts the first `bytes` bytes of what the last reserve() gave. When it returns the item outlives this
   /// process.
   [[nodiscard]] virtual Result<void> commit(std::uint64_t type, std::size_t bytes, Deadline& deadline) = 0;
+  /// Waits until all that was put outlives this process, where commit() did not (unconfirmed_puts_max).
+  [[nodiscard]] virtual Result<void> flush(Deadline& deadline) = 0;
 };
 
 /// The receiving end. One thread at a time.

@@ -60,6 +60,7 @@ class SharedSender final : public QueueSender {
   [[nodiscard]] Result<std::span<std::byte>> reserve(std::size_t bytes, Deadline& deadline) override;
   [[nodiscard]] DescriptorStore* descriptors() override;
   [[nodiscard]] Result<void> commit(std::uint64_t type, std::size_t bytes, Deadline& deadline) override;
+  [[nodiscard]] Result<void> flush(Deadline& /*deadline*/) override { return {}; }
 
  private:
   SharedSender(std::shared_ptr<QueueFile> file, QueuePlace place, QueueWriter writer, QueuePeers peers)

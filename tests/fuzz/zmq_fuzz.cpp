@@ -103,7 +103,7 @@ Bytes queue_message(Input& input, std::uint64_t session) {
   header.a = input.take<std::uint8_t>();
   header.b = input.take<std::uint8_t>();
   if (header.kind == wire::QueueKind::welcome)
-    return joined(wire::bytes_of(header), body_of(input, wire::QueueWelcome{0, 5, 7, 0, {}, 4, 256}));
+    return joined(wire::bytes_of(header), body_of(input, wire::QueueWelcome{0, 5, 7, 0, {}, 4, 256, 4, 4}));
   const auto role = static_cast<wire::QueueRole>(1 + header.a % 3);
   return joined(wire::bytes_of(header), body_of(input, wire::QueueHello{0, 5, 7, role, 0, 0, 0}));
 }
@@ -207,8 +207,10 @@ std::vector<Bytes> seeds() {
   const auto puts = bytes_of(sound, Queue::hello, std::array<std::uint8_t, 3>{1, 1, 0}, usual, done, sound,
                              Queue::put, std::array<std::uint8_t, 3>{1, 9, 0}, two_bytes, done);
   const auto asks = bytes_of(sound, Queue::who, none, done, done, sound, Queue::welcome, none, usual);
+  const auto item = bytes_of(sound, Queue::item, std::array<std::uint8_t, 3>{1, 1, 1}, std::uint8_t{18},
+                             wire::ItemHeader{9, 1}, std::array<char, 2>{'h', 'i'}, done);
   return {with(0, hello, stream), with(1, hello, stream), with(2, welcome, stream), with(3, welcome, stream),
-          with(4, puts, {}),      with(5, asks, {}),      with(6, asks, {}),        with(7, asks, {})};
+          with(4, puts, {}),      with(5, asks, {}),      with(6, asks, {}),        with(7, asks, item)};
 }
 
 }  // namespace troupe::fuzz

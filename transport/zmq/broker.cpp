@@ -32,6 +32,8 @@ Result<void> check(const QueueOptions& options) {
   if (options.items_max == 0 || options.bytes_max == 0 || options.senders_max == 0 || options.ends_max < 2 ||
       options.attempts_max == 0)
     return failure(ErrorKind::invalid, "queue " + options.name + ": its bounds are at least 1");
+  if (options.ahead_items_max > wire::ahead_items_max)
+    return failure(ErrorKind::invalid, "queue " + options.name + ": ahead_items_max is at most 512");
   if (options.bytes_max > wire::item_bytes_max)
     return failure(ErrorKind::invalid,
                    "queue " + options.name + ": over ZeroMQ bytes_max is at most 256 MiB");
@@ -134,7 +136,7 @@ void Broker::on_message(PeerId from, std::span<const std::byte> message) {
   ++malformed_;
   if (known == by_peer_.end()) return;
   say(from, {.kind = QueueKind::refused}, bytes_of("what came is not of this format"));
-  drop(known->second, ~std::uint64_t{0});
+  drop(known->second, std::nullopt);
 }
 
 void Broker::on_hello(PeerId from, const QueueHeader& header, std::span<const std::byte> body) {
@@ -149,12 +151,26 @@ void Broker::on_hello(PeerId from, const QueueHeader& header, std::span<const st
         say(from, {.kind = QueueKind::refused, .a = static_cast<std::uint64_t>(admitted.error().kind)},
             bytes_of(admitted.error().text)));
   const Whereabouts own = own_whereabouts();
-  const wire::QueueWelcome welcome{
-      own.machine, own.process.started, own.process.pid,   static_cast<std::uint8_t>(options_.overflow),
-      {},          options_.items_max,  options_.bytes_max};
-  const auto freed = ledger_.freed(header.session);
-  ends_.at(header.session).told = freed;
-  say(from, {.kind = QueueKind::welcome, .session = header.session, .a = freed.items, .b = freed.bytes},
+  const wire::QueueWelcome welcome{.machine = own.machine,
+                                   .started = own.process.started,
+                                   .pid = own.process.pid,
+                                   .overflow = static_cast<std::uint8_t>(options_.overflow),
+                                   .zero = {},
+                                   .items_max = options_.items_max,
+                                   .bytes_max = options_.bytes_max,
+                                   .ahead_items_max = options_.ahead_items_max,
+                                   .unconfirmed_puts_max = options_.unconfirmed_puts_max};
+  End& end = ends_.at(header.session);
+  end.told = ledger_.freed(header.session);
+  end.told_done = end.done;
+  end.told_ended = 0;
+  end.sent = header.a;
+  say(from,
+      {.kind = QueueKind::welcome,
+       .session = header.session,
+       .number = end.done,
+       .a = end.told.items,
+       .b = end.told.bytes},
       wire::bytes_of(welcome));
 }
 
@@ -189,60 +205,85 @@ Result<int> Broker::watch(const wire::QueueHello& hello) {
 
 bool Broker::on_request(EndId id, End& end, const QueueHeader& header, std::span<const std::byte> body) {
   if (header.number == 0) return false;
-  if (header.kind == QueueKind::leave) {
-    const End left = end;
-    drop(id, header.a);
-    answer(id, left, header.number, QueueStatus::ok);
-    return true;
+  switch (header.kind) {
+    case QueueKind::leave: {
+      const End left = end;
+      drop(id, header.a);
+      answer(id, left, header.number, QueueStatus::ok);
+      return true;
+    }
+    case QueueKind::put:
+    case QueueKind::want:
+    case QueueKind::settle:
+    case QueueKind::dropped:
+    case QueueKind::unwant:
+      if (header.number <= end.done) return true;  // told again
+      end.done = header.number;
+      return on_told(id, end, header, body);
+    case QueueKind::room:
+      if (end.role != QueueRole::sender || !body.empty()) return false;
+      ledger_.make_room(id, header.a, header.b == 1);
+      end.told = ledger_.freed(id);
+      answer(id, end, header.number, QueueStatus::ok, end.told.items, end.told.bytes);
+      return true;
+    default:  // of another process: may be anything
+      return end.role == QueueRole::access && body.empty() && on_access(id, end, header);
   }
-  if (header.kind == QueueKind::unwant) {
-    serve();  // it is to be answered with what there is, in its turn
-    if (end.waits == 0 || end.waits != header.a) return true;
-    end.waits = 0;
-    std::erase(waiting_, id);
-    answer(id, end, header.a, QueueStatus::nothing);
-    return true;
-  }
-  if (header.kind != QueueKind::put && !body.empty()) return false;
+}
+
+bool Broker::on_told(EndId id, End& end, const QueueHeader& header, std::span<const std::byte> body) {
   switch (end.role) {
-    case QueueRole::access: return on_access(id, end, header);
-    case QueueRole::sender: return on_sender(id, end, header, body);
-    case QueueRole::receiver: return on_receiver(id, end, header);
+    case QueueRole::sender: return on_sender(id, header, body);
+    case QueueRole::receiver: return body.empty() && on_receiver(id, end, header);
+    case QueueRole::access:
+      if (header.kind != QueueKind::unwant || !body.empty()) return false;
+      if (end.empty != 0) answer(id, end, std::exchange(end.empty, 0), QueueStatus::nothing);
+      return true;
   }
   return false;
 }
 
-bool Broker::on_sender(EndId id, End& end, const QueueHeader& header, std::span<const std::byte> body) {
-  if (header.kind == QueueKind::put) {
-    if (!ledger_.put(id, header.number, header.a, body)) return false;
-  } else if (header.kind == QueueKind::room) {
-    ledger_.make_room(id, header.a, header.b == 1);
-  } else if (header.kind == QueueKind::dropped) {
-    ledger_.note_dropped(id, header.a, header.b);
-  } else {
-    return false;
-  }
-  end.told = ledger_.freed(id);
-  answer(id, end, header.number, QueueStatus::ok, end.told.items, end.told.bytes);
+bool Broker::on_sender(EndId id, const QueueHeader& header, std::span<const std::byte> body) {
+  if (header.kind == QueueKind::put) return ledger_.put(id, header.a, body);
+  if (header.kind != QueueKind::dropped || !body.empty()) return false;
+  ledger_.note_dropped(id, header.a, header.b);
   return true;
 }
 
 bool Broker::on_receiver(EndId id, End& end, const QueueHeader& header) {
-  if (header.kind == QueueKind::want) {
-    if (end.waits == 0) waiting_.push_back(id);
-    end.waits = header.number;
-    return true;
+  switch (header.kind) {
+    case QueueKind::want: return on_want(id, end, header);
+    case QueueKind::unwant: return on_unwant(id, end, header);
+    case QueueKind::settle:
+      if (header.b > 3) return false;
+      ledger_.settle(id, header.a, static_cast<troupe::detail::Settlement>(header.b));
+      return true;
+    default: return false;
   }
-  if (header.kind != QueueKind::settle || header.b > 3) return false;
-  ledger_.settle(id, header.a, static_cast<troupe::detail::Settlement>(header.b));
-  answer(id, end, header.number, QueueStatus::ok);
+}
+
+bool Broker::on_want(EndId id, End& end, const QueueHeader& header) {
+  if (header.b > options_.ahead_items_max || !ledger_.begin(id, header.a)) return false;
+  end.want = header.number;
+  end.window = header.b;
+  return true;
+}
+
+bool Broker::on_unwant(EndId id, End& end, const QueueHeader& header) {
+  if (!ledger_.begin(id, header.a)) return false;
+  if (header.b == 0) {
+    serve();  // it is to have what there is, in its turn
+  } else {
+    ledger_.give_back_ahead(id);
+    end.sent = std::min(end.sent, header.a);
+  }
+  end.want = 0;
   return true;
 }
 
 bool Broker::on_access(EndId id, End& end, const QueueHeader& header) {
   if (header.kind == QueueKind::empty) {
-    if (end.waits == 0) waiting_.push_back(id);
-    end.waits = header.number;
+    end.empty = header.number;
     return true;
   }
   if (header.kind == QueueKind::query) {
@@ -272,13 +313,16 @@ void Broker::on_query(End& end, EndId id, const QueueHeader& header) {
   answer(id, end, header.number, QueueStatus::ok, ledger_.size(), 0, body);
 }
 
-void Broker::drop(EndId id, std::uint64_t seen) {
+/// Without word of what it had begun last, it is as if its process had ended.
+void Broker::drop(EndId id, std::optional<std::uint64_t> begun) {
   const auto end = ends_.find(id);
   if (end == ends_.end()) return;
-  ledger_.remove(id, seen);
+  if (begun)
+    ledger_.remove(id, *begun);
+  else
+    ledger_.remove_dead(id);
   if (end->second.watch != -1) seat_->unwatch(end->second.watch);
   by_peer_.erase(end->second.peer);
-  std::erase(waiting_, id);
   ends_.erase(end);
 }
 
@@ -297,11 +341,10 @@ void Broker::on_round() {
   std::vector<EndId> left;
   for (auto& [id, end] : ends_)
     if (end.dead && has_left(end)) left.push_back(id);
-  for (const EndId id : left) drop(id, ~std::uint64_t{0});
+  for (const EndId id : left) drop(id, std::nullopt);
   serve();
   if (ending_) say_farewell();
-  for (auto& [id, end] : ends_)
-    if (end.role == QueueRole::sender) tell_freed(id, end);
+  for (auto& [id, end] : ends_) tell(id, end);
   changed_.notify_all();
 }
 
@@ -309,7 +352,7 @@ void Broker::on_round() {
 /// round before it counts: by then all that had come over it has been taken.
 bool Broker::has_left(End& end) {
   if (end.unreachable || Clock::now() >= end.drained_by) return true;
-  end.unreachable = say(end.peer, {.kind = QueueKind::freed}) == Seat::Sent::unreachable;
+  end.unreachable = say(end.peer, {.kind = QueueKind::done}) == Seat::Sent::unreachable;
   if (end.unreachable)
     seat_->wake();
   else
@@ -329,35 +372,70 @@ void Broker::say_farewell() {
 }
 
 void Broker::serve() {
-  for (auto id = waiting_.begin(); id != waiting_.end();) {
-    End& end = ends_.at(*id);
-    const bool served = serve(*id, end);
-    if (served) end.waits = 0;
-    id = served ? waiting_.erase(id) : std::next(id);
+  while (ledger_.has_ready()) {
+    const auto next = next_served();
+    if (next == ends_.end()) return;
+    auto& [id, end] = *next;
+    ledger_.give(id, end.want);
+    end.served = ++servings_;
+    if (end.window == 0) end.want = 0;  // it was for one
   }
 }
 
-bool Broker::serve(EndId id, End& end) {
-  if (end.dead) return false;
-  if (end.role == QueueRole::access) {
-    if (ledger_.size() == 0) answer(id, end, end.waits, QueueStatus::ok);
-    return ledger_.size() == 0;
+/// Of those that want the next item the one that has least ahead of it; of several, whose turn is longest
+/// ago.
+Broker::Ends::iterator Broker::next_served() {
+  auto best = ends_.end();
+  auto best_rank = std::pair<std::size_t, std::uint64_t>{};
+  for (auto one = ends_.begin(); one != ends_.end(); ++one) {
+    const End& end = one->second;
+    if (end.want == 0 || end.dead || !ledger_.may_give(one->first, end.window)) continue;
+    const std::pair rank{ledger_.ahead(one->first), end.served};
+    if (best != ends_.end() && best_rank <= rank) continue;
+    best = one;
+    best_rank = rank;
   }
-  if (const auto offer = ledger_.take(id, end.waits)) {
-    const std::vector<std::byte> body = with_type(offer->type, offer->bytes);
-    answer(id, end, end.waits, QueueStatus::ok, offer->ticket, offer->attempt, body);
-    return true;
-  }
-  if (ledger_.ended_for(id)) answer(id, end, end.waits, QueueStatus::ended);
-  return ledger_.ended_for(id);
+  return best;
 }
 
-void Broker::tell_freed(EndId id, End& end) {
+/// False if some have to wait until the end reads again.
+bool Broker::send_items(EndId id, End& end) {
+  while (const auto next = ledger_.next_in_hand(id, end.sent)) {
+    const wire::QueueItem item{.header = {.kind = QueueKind::item,
+                                          .session = id,
+                                          .number = next->number,
+                                          .a = next->ticket,
+                                          .b = next->attempt},
+                               .item = next->header};
+    if (seat_->send(end.peer, wire::bytes_of(item), next->bytes) != Seat::Sent::done) return false;
+    end.sent = next->number;
+  }
+  return true;
+}
+
+/// That something is done is told behind the items that it brought.
+void Broker::tell(EndId id, End& end) {
+  if (end.dead) return;
+  if (end.empty != 0 && ledger_.size() == 0) answer(id, end, std::exchange(end.empty, 0), QueueStatus::ok);
+  if (!send_items(id, end)) return;
+  tell_ended(id, end);
+  tell_done(id, end);
+}
+
+void Broker::tell_ended(EndId id, End& end) {
+  if (end.want == 0 || end.want == end.told_ended || ledger_.ahead(id) != 0 || !ledger_.ended_for(id)) return;
+  if (say(end.peer, {.kind = QueueKind::ended, .session = id, .number = end.want}) == Seat::Sent::done)
+    end.told_ended = end.want;
+}
+
+void Broker::tell_done(EndId id, End& end) {
   const auto freed = ledger_.freed(id);
-  if (freed == end.told) return;
-  if (say(end.peer, {.kind = QueueKind::freed, .session = id, .a = freed.items, .b = freed.bytes}) ==
-      Seat::Sent::done)
-    end.told = freed;
+  if (freed == end.told && end.done == end.told_done) return;
+  const QueueHeader header{
+      .kind = QueueKind::done, .session = id, .number = end.done, .a = freed.items, .b = freed.bytes};
+  if (say(end.peer, header) != Seat::Sent::done) return;
+  end.told = freed;
+  end.told_done = end.done;
 }
 
 void Broker::answer(EndId id, const End& end, std::uint64_t number, QueueStatus status, std::uint64_t a,

@@ -3,7 +3,6 @@
 // Internal. The owner's side of a queue over ZeroMQ: holds the items, and serves all ends.
 
 #include <condition_variable>
-#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -52,7 +51,15 @@ class Broker final : public Guest {
     wire::QueueRole role{};
     int watch = -1;
     Ledger::Freed told{};
-    std::uint64_t waits = 0;  ///< the number of a `want` or `empty` that is not answered yet; 0: none
+    std::uint64_t done = 0;       ///< the last told that has been
+    std::uint64_t told_done = 0;  ///< as the end knows
+    std::uint64_t empty = 0;      ///< of an access, not answered yet; 0: none
+    // Of a receiver.
+    std::uint64_t want = 0;  ///< 0: it wants nothing
+    std::uint64_t window = 0;
+    std::uint64_t sent = 0;  ///< the last item, over this connection
+    std::uint64_t told_ended = 0;
+    std::uint64_t served = 0;  ///< when last
     bool dead = false;
     bool told_gone = false;
     bool unreachable = false;
@@ -66,16 +73,22 @@ class Broker final : public Guest {
   /// False for what breaks the rules.
   [[nodiscard]] bool on_request(EndId id, End& end, const wire::QueueHeader& header,
                                 std::span<const std::byte> body);
-  [[nodiscard]] bool on_sender(EndId id, End& end, const wire::QueueHeader& header,
-                               std::span<const std::byte> body);
+  [[nodiscard]] bool on_sender(EndId id, const wire::QueueHeader& header, std::span<const std::byte> body);
   [[nodiscard]] bool on_receiver(EndId id, End& end, const wire::QueueHeader& header);
+  [[nodiscard]] bool on_told(EndId id, End& end, const wire::QueueHeader& header,
+                             std::span<const std::byte> body);
+  [[nodiscard]] bool on_want(EndId id, End& end, const wire::QueueHeader& header);
+  [[nodiscard]] bool on_unwant(EndId id, End& end, const wire::QueueHeader& header);
   [[nodiscard]] bool on_access(EndId id, End& end, const wire::QueueHeader& header);
   void on_query(End& end, EndId id, const wire::QueueHeader& header);
-  void drop(EndId id, std::uint64_t seen);
+  void drop(EndId id, std::optional<std::uint64_t> begun);
   void serve();
+  [[nodiscard]] Ends::iterator next_served();
   void say_farewell();
-  [[nodiscard]] bool serve(EndId id, End& end);
-  void tell_freed(EndId id, End& end);
+  [[nodiscard]] bool send_items(EndId id, End& end);
+  void tell_ended(EndId id, End& end);
+  void tell_done(EndId id, End& end);
+  void tell(EndId id, End& end);
   [[nodiscard]] bool has_left(End& end);
   void answer(EndId id, const End& end, std::uint64_t number, wire::QueueStatus status, std::uint64_t a = 0,
               std::uint64_t b = 0, std::span<const std::byte> body = {});
@@ -88,7 +101,7 @@ class Broker final : public Guest {
   Ledger ledger_;
   Ends ends_{};
   std::map<PeerId, EndId> by_peer_{};
-  std::list<EndId> waiting_{};  ///< longest first
+  std::uint64_t servings_ = 0;
   std::uint64_t malformed_ = 0;
   bool ending_ = false;
   std::optional<Place> place_{};

@@ -13,6 +13,9 @@ using wire::QueueHeader;
 using wire::QueueKind;
 
 constexpr std::size_t message_bytes_slack = 1024;
+/// How long an owner may take to say that a question has come. It is a process like others, and may be
+/// stopped.
+constexpr std::chrono::seconds answer_within{5};
 
 }  // namespace
 
@@ -62,50 +65,106 @@ std::optional<Error> Caller::over() const {
   return over_now();
 }
 
-std::uint64_t Caller::put(QueueKind kind, std::uint64_t a, std::uint64_t b, std::span<const std::byte> body,
-                          bool wants_answer) {
-  const std::lock_guard lock{lock_};
+std::uint64_t Caller::put(Wants wants, QueueKind kind, std::uint64_t a, std::uint64_t b,
+                          std::span<const std::byte> body) {
   const std::uint64_t number = ++numbers_;
-  requests_[number] = Request{.header = {.kind = kind, .session = session_, .number = number, .a = a, .b = b},
-                              .body = {body.begin(), body.end()},
-                              .wants_answer = wants_answer};
+  requests_.emplace_hint(
+      requests_.end(), number,
+      Request{{.kind = kind, .number = number, .a = a, .b = b}, {body.begin(), body.end()}, wants});
   booking_->wake();
   return number;
 }
 
-std::uint64_t Caller::ask(QueueKind kind, std::uint64_t a, std::uint64_t b, std::span<const std::byte> body) {
-  return put(kind, a, b, body, true);
+std::uint64_t Caller::ask(QueueKind kind, std::uint64_t a, std::uint64_t b) {
+  const std::lock_guard lock{lock_};
+  return put(Wants::answer, kind, a, b);
 }
 
-void Caller::tell(QueueKind kind, std::uint64_t a, std::uint64_t b) { put(kind, a, b, {}, false); }
+std::uint64_t Caller::tell(QueueKind kind, std::uint64_t a, std::uint64_t b,
+                           std::span<const std::byte> body) {
+  const std::lock_guard lock{lock_};
+  return put(Wants::nothing, kind, a, b, body);
+}
 
 Result<Caller::Answer> Caller::fetch(std::uint64_t number, TimePoint deadline) {
   std::unique_lock lock{lock_};
   changed_.wait_until(lock, deadline, [&] { return answers_.contains(number) || over_now().has_value(); });
-  if (const auto found = answers_.find(number); found != answers_.end()) {
-    Answer answer = std::move(found->second);
-    answers_.erase(found);
-    if (!over_now()) sign_.lower();
-    return answer;
-  }
+  if (auto answer = answers_.extract(number)) return std::move(answer.mapped());
   if (auto over = over_now()) return tl::unexpected<Error>{*std::move(over)};
   return failure(ErrorKind::timed_out, "ZeroMQ queue: its owner has not answered in time");
 }
 
-bool Caller::has_answer(std::uint64_t number) const {
+std::uint64_t Caller::done() const {
   const std::lock_guard lock{lock_};
-  return answers_.contains(number);
+  return done_;
 }
 
-void Caller::unwant(std::uint64_t number) {
-  const std::lock_guard lock{lock_};
-  unwanted_.push_back(number);
-  booking_->wake();
+Result<void> Caller::wait_done(std::uint64_t number, TimePoint deadline) {
+  std::unique_lock lock{lock_};
+  changed_.wait_until(lock, deadline, [&] { return done_ >= number || over_now().has_value(); });
+  if (done_ >= number) return {};
+  if (auto over = over_now()) return tl::unexpected<Error>{*std::move(over)};
+  return failure(ErrorKind::timed_out, "ZeroMQ queue: its owner has not answered in time");
 }
 
-void Caller::leave(std::uint64_t seen, TimePoint deadline) noexcept {
-  if (over()) return;
-  [[maybe_unused]] const auto left = fetch(ask(QueueKind::leave, seen), deadline);
+void Caller::leave(TimePoint deadline) noexcept {
+  std::unique_lock lock{lock_};
+  if (over_now()) return;
+  const std::uint64_t number = put(Wants::answer, QueueKind::leave, intake_.begun(), 0);
+  lock.unlock();
+  [[maybe_unused]] const auto left = fetch(number, deadline);
+}
+
+bool Caller::would_not_wait() const {
+  return intake_.may_begin() || intake_.ended() || over_now().has_value();
+}
+
+void Caller::want() {
+  intake_.ask(Clock::now());
+  if (const auto told = intake_.to_want())
+    intake_.wanted(put(Wants::nothing, QueueKind::want, told->begun, told->window));
+}
+
+void Caller::wait_for_item(std::unique_lock<std::mutex>& lock, Deadline& deadline) {
+  intake_.set_waits(true);
+  if (!changed_.wait_until(lock, deadline.at(), [&] { return would_not_wait(); })) {
+    // Not now: but an item may be on its way, and is not to lie here unseen.
+    const std::uint64_t number = put(Wants::nothing, QueueKind::unwant, intake_.begun(), 0);
+    intake_.unwanted();
+    changed_.wait_until(lock, deadline_in(answer_within),
+                        [&] { return would_not_wait() || done_ >= number; });
+  }
+  intake_.set_waits(false);
+}
+
+Result<Intake::Item> Caller::take(Deadline& deadline) {
+  std::unique_lock lock{lock_};
+  want();
+  if (!would_not_wait()) wait_for_item(lock, deadline);
+  if (auto over = over_now()) return tl::unexpected<Error>{*std::move(over)};
+  if (intake_.may_begin()) {
+    auto item = intake_.begin(Clock::now());
+    if (!would_not_wait()) sign_.lower();
+    return item;
+  }
+  if (!intake_.ended()) return failure(ErrorKind::timed_out, "ZeroMQ queue: nothing came in time");
+  put(Wants::nothing, QueueKind::unwant, intake_.begun(), 0);
+  intake_.unwanted();
+  return failure(ErrorKind::closed, "ZeroMQ queue: it was closed and is empty");
+}
+
+void Caller::settle(std::uint64_t number, std::uint64_t ticket, troupe::detail::Settlement settlement) {
+  const std::lock_guard lock{lock_};
+  intake_.settled(put(Wants::nothing, QueueKind::settle, ticket, static_cast<std::uint64_t>(settlement)),
+                  number);
+}
+
+bool Caller::arm() {
+  const std::lock_guard lock{lock_};
+  want();
+  if (would_not_wait()) return true;
+  sign_.lower();
+  return false;
 }
 
 Ledger::Freed Caller::freed() const {
@@ -131,8 +190,12 @@ void Caller::on_message(PeerId /*from*/, std::span<const std::byte> message) {
   if (header->session != session_ || session_ == 0) return;  // of a connection that was
   if (header->kind == QueueKind::welcome) return on_welcome(*header, body);
   if (header->kind == QueueKind::answer) return on_answer(*header, body);
-  if (header->kind == QueueKind::freed)
-    freed_ = {std::max(freed_.items, header->a), std::max(freed_.bytes, header->b)};
+  if (header->kind == QueueKind::item) return on_item(*header, body);
+  if (header->kind == QueueKind::ended) intake_.on_ended(header->number);
+  if (header->kind == QueueKind::done) {
+    on_freed(*header);
+    on_done(header->number);
+  }
   if (header->kind == QueueKind::gone) on_gone();
 }
 
@@ -155,39 +218,59 @@ void Caller::say_hello() {
                                static_cast<std::uint8_t>(welcomed_ ? 1 : 0),
                                0,
                                token_};
-  const QueueHeader header{.kind = QueueKind::hello, .session = session_};
+  const QueueHeader header{.kind = QueueKind::hello, .session = session_, .a = intake_.received()};
   seat_->send(0, wire::bytes_of(header), wire::bytes_of(hello));
 }
 
 void Caller::on_welcome(const QueueHeader& header, std::span<const std::byte> body) {
   const auto welcome = wire::read<wire::QueueWelcome>(body);
   if (!welcome || body.size() != sizeof *welcome || welcome->bytes_max > wire::item_bytes_max ||
-      welcome->overflow > static_cast<std::uint8_t>(Overflow::latest))
+      welcome->overflow > static_cast<std::uint8_t>(Overflow::latest) ||
+      welcome->ahead_items_max > wire::ahead_items_max)
     return break_off({ErrorKind::malformed, 0, "ZeroMQ queue: a welcome that is none"});
   if (!welcomed_) {
     welcome_ = *welcome;
+    intake_.limit_to(welcome->ahead_items_max);
     if (welcome->machine == this_machine()) {
       const auto watched = seat_->watch({welcome->pid, welcome->started});
       if (!watched && watched.error().kind != ErrorKind::down) return break_off(watched.error());
       dead_ = !watched;
     }
   }
-  freed_ = {std::max(freed_.items, header.a), std::max(freed_.bytes, header.b)};
+  on_freed(header);
+  on_done(header.number);
   welcomed_ = true;
   linked_ = true;
-  for (auto& [number, request] : requests_) request.sent = false;
+  sent_ = 0;
+}
+
+void Caller::on_freed(const QueueHeader& header) {
+  freed_ = {std::max(freed_.items, header.a), std::max(freed_.bytes, header.b)};
+}
+
+void Caller::on_done(std::uint64_t number) {
+  if (number > numbers_) return break_off({ErrorKind::malformed, 0, "ZeroMQ queue: a number never sent"});
+  done_ = std::max(done_, number);
+  for (auto request = requests_.begin(); request != requests_.end() && request->first <= number;)
+    request = request->second.wants == Wants::nothing ? requests_.erase(request) : std::next(request);
+  intake_.on_done(number);
+}
+
+void Caller::on_item(const QueueHeader& header, std::span<const std::byte> body) {
+  const auto item = wire::read<wire::ItemHeader>(body);
+  const bool sound = item && intake_.on_item({header.number, header.a, static_cast<std::uint32_t>(header.b),
+                                              Bytes{body.begin(), body.end()}},
+                                             item->want, Clock::now());
+  if (!sound) break_off({ErrorKind::malformed, 0, "ZeroMQ queue: an item that is none, or one too many"});
 }
 
 void Caller::on_answer(const QueueHeader& header, std::span<const std::byte> body) {
   const auto request = requests_.find(header.number);
   if (request == requests_.end()) return;  // asked twice, answered twice
   const QueueKind kind = request->second.header.kind;
-  if (kind == QueueKind::put || kind == QueueKind::room || kind == QueueKind::dropped)
-    freed_ = {std::max(freed_.items, header.a), std::max(freed_.bytes, header.b)};
-  if (request->second.wants_answer) {
+  if (kind == QueueKind::room) on_freed(header);
+  if (request->second.wants == Wants::answer)
     answers_[header.number] = {header.status, header.a, header.b, {body.begin(), body.end()}};
-    if (kind == QueueKind::want) sign_.raise();
-  }
   requests_.erase(request);
 }
 
@@ -217,21 +300,25 @@ void Caller::on_not_admitted() {
 
 void Caller::on_round() {
   const std::lock_guard lock{lock_};
+  give_back_overdue();
   if (linked_) send_requests();
-  if (over_now()) sign_.raise();
+  if (would_not_wait()) sign_.raise();
   changed_.notify_all();
 }
 
+void Caller::give_back_overdue() {
+  const TimePoint overdue_at = intake_.overdue_at();
+  if (overdue_at == never) return;
+  if (overdue_at > Clock::now()) return seat_->set_due(overdue_at);
+  intake_.give_back(put(Wants::nothing, QueueKind::unwant, intake_.begun(), 1));
+}
+
 void Caller::send_requests() {
-  for (auto& [number, request] : requests_) {
-    if (request.sent) continue;
+  for (auto next = requests_.upper_bound(sent_); next != requests_.end(); ++next) {
+    auto& [number, request] = *next;
     request.header.session = session_;
     if (seat_->send(0, wire::bytes_of(request.header), request.body) != Seat::Sent::done) return;
-    request.sent = true;
-  }
-  for (const auto number : std::exchange(unwanted_, {})) {
-    const QueueHeader header{.kind = QueueKind::unwant, .session = session_, .number = number, .a = number};
-    seat_->send(0, wire::bytes_of(header), {});
+    sent_ = number;
   }
 }
 

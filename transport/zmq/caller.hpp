@@ -12,6 +12,7 @@
 #include <string>
 #include <troupe/transport/fork_guard.hpp>
 #include <troupe/transport/queue_end.hpp>
+#include <troupe/zmq/intake.hpp>
 #include <troupe/zmq/keys.hpp>
 #include <troupe/zmq/ledger.hpp>
 #include <troupe/zmq/post.hpp>
@@ -50,17 +51,23 @@ class Caller final : public Guest {
   [[nodiscard]] int descriptor() const noexcept { return sign_.descriptor(); }
 
   /// Asks, and returns the number of the request; its answer is kept until it is fetched.
-  std::uint64_t ask(wire::QueueKind kind, std::uint64_t a = 0, std::uint64_t b = 0,
-                    std::span<const std::byte> body = {});
-  /// As ask(), for what needs no answer: it is only made sure that it arrives.
-  void tell(wire::QueueKind kind, std::uint64_t a, std::uint64_t b);
+  std::uint64_t ask(wire::QueueKind kind, std::uint64_t a = 0, std::uint64_t b = 0);
+  /// As ask(), for what has no answer: it is only made sure that it arrives.
+  std::uint64_t tell(wire::QueueKind kind, std::uint64_t a = 0, std::uint64_t b = 0,
+                     std::span<const std::byte> body = {});
   /// `timed_out`; `down` and `closed` when the owner is no more.
   [[nodiscard]] Result<Answer> fetch(std::uint64_t number, TimePoint deadline);
-  [[nodiscard]] bool has_answer(std::uint64_t number) const;
-  /// Has a `want` or an `empty` answered at once. It is not repeated.
-  void unwant(std::uint64_t number);
+  /// The highest number told of which the owner says that it is done, with all before it.
+  [[nodiscard]] std::uint64_t done() const;
+  [[nodiscard]] Result<void> wait_done(std::uint64_t number, TimePoint deadline);
   /// Leaves in order: waits for the owner's word, at most as long as this.
-  void leave(std::uint64_t seen, TimePoint deadline) noexcept;
+  void leave(TimePoint deadline) noexcept;
+
+  // Of a receiver. `closed` at the end of the stream; nothing came if it timed out, nor will what comes late.
+  [[nodiscard]] Result<Intake::Item> take(Deadline& deadline);
+  void settle(std::uint64_t number, std::uint64_t ticket, troupe::detail::Settlement settlement);
+  /// Whether take() would not wait. If it would, it is asked for an item.
+  [[nodiscard]] bool arm();
 
   [[nodiscard]] std::optional<Error> over() const;
   /// Waits until something has come after the moment in which `when` was so.
@@ -77,18 +84,26 @@ class Caller final : public Guest {
   void on_round() override;
 
  private:
+  enum class Wants : std::uint8_t { answer, nothing };
   struct Request {
     wire::QueueHeader header{};
     Bytes body{};
-    bool sent = false;
-    bool wants_answer = true;
+    Wants wants{};
   };
 
-  std::uint64_t put(wire::QueueKind kind, std::uint64_t a, std::uint64_t b, std::span<const std::byte> body,
-                    bool wants_answer);
+  // Under the lock:
+  std::uint64_t put(Wants wants, wire::QueueKind kind, std::uint64_t a, std::uint64_t b,
+                    std::span<const std::byte> body = {});
   [[nodiscard]] std::optional<Error> over_now() const;
+  [[nodiscard]] bool would_not_wait() const;
+  void want();
+  void wait_for_item(std::unique_lock<std::mutex>& lock, Deadline& deadline);
+  void give_back_overdue();
   void on_welcome(const wire::QueueHeader& header, std::span<const std::byte> body);
   void on_answer(const wire::QueueHeader& header, std::span<const std::byte> body);
+  void on_item(const wire::QueueHeader& header, std::span<const std::byte> body);
+  void on_done(std::uint64_t number);
+  void on_freed(const wire::QueueHeader& header);
   void on_refused(const wire::QueueHeader& header, std::span<const std::byte> body);
   void on_gone();
   void say_hello();
@@ -107,9 +122,11 @@ class Caller final : public Guest {
   bool welcomed_ = false;
   wire::QueueWelcome welcome_{};
   std::uint64_t numbers_ = 0;
-  std::map<std::uint64_t, Request> requests_{};  ///< not answered yet
-  std::map<std::uint64_t, Answer> answers_{};    ///< not fetched yet
-  std::vector<std::uint64_t> unwanted_{};
+  std::map<std::uint64_t, Request> requests_{};  ///< neither answered nor done yet
+  std::uint64_t sent_ = 0;                       ///< the last one, over this connection
+  std::uint64_t done_ = 0;
+  std::map<std::uint64_t, Answer> answers_{};  ///< not fetched yet
+  Intake intake_{};
   Ledger::Freed freed_{};
   std::optional<Error> broken_{};
   bool dead_ = false;

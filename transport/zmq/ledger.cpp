@@ -42,30 +42,48 @@ Result<void> Ledger::expect_sender(EndId end, std::uint64_t token) {
   return {};
 }
 
-void Ledger::remove(EndId end, std::uint64_t seen) {
+void Ledger::remove(EndId end, std::uint64_t begun) {
   const auto found = ends_.find(end);
   if (found == ends_.end()) return;
-  for (const auto ticket : std::set<std::uint64_t>{found->second.in_hand}) {
-    const auto item = items_.find(ticket);
-    if (item->second.want > seen) {
-      --item->second.attempts;
-      --counts_.given_back;
-    }
-    put_back(item);
-  }
+  static_cast<void>(begin(end, std::min(begun, found->second.given)));
+  give_back_ahead(end);
+  const auto in_hand = found->second.in_hand;
+  for (const auto& [number, ticket] : in_hand) put_back(items_.find(ticket));
   std::erase_if(expected_, [&](const auto& one) { return one.second == end; });
   ends_.erase(found);
 }
 
+void Ledger::remove_dead(EndId end) {
+  const auto found = ends_.find(end);
+  if (found == ends_.end()) return;
+  const std::uint64_t begun = found->second.begun;
+  if (found->second.ahead == 1) return remove(end, begun + 1);
+  const std::uint64_t perhaps = begun + wire::doubtful_max(options_.ahead_items_max);
+  const auto in_hand = found->second.in_hand;
+  for (auto next = in_hand.upper_bound(begun); next != in_hand.end() && next->first <= perhaps; ++next) {
+    items_.at(next->second).doubtful = true;
+    put_back(items_.find(next->second));
+  }
+  remove(end, begun);
+}
+
+void Ledger::give_back_ahead(EndId receiver) {
+  End& end = ends_.at(receiver);
+  while (end.ahead != 0) {
+    const auto item = items_.find(end.in_hand.rbegin()->second);
+    leave_hand(item);
+    --item->second.attempts;
+    ready_.insert(item->first);
+  }
+  end.given = end.begun;
+}
 bool Ledger::has_room(const End& sender, std::uint64_t bytes) const {
   return sender.items < options_.items_max && sender.bytes + wire::counted(bytes) <= options_.bytes_max;
 }
 
-bool Ledger::put(EndId sender, std::uint64_t number, std::uint64_t type, std::span<const std::byte> bytes) {
+bool Ledger::put(EndId sender, std::uint64_t type, std::span<const std::byte> bytes) {
   End& end = ends_.at(sender);
-  if (number <= end.last_put) return true;
   if (!has_room(end, bytes.size())) return false;
-  end.last_put = number;
   ++end.items;
   end.bytes += wire::counted(bytes.size());
   ++counts_.put;
@@ -100,26 +118,54 @@ Ledger::Freed Ledger::freed(EndId sender) const {
   return end == ends_.end() ? Freed{} : end->second.freed;
 }
 
-std::optional<Ledger::Offer> Ledger::take(EndId receiver, std::uint64_t want) {
+bool Ledger::may_give(EndId receiver, std::uint64_t window) const {
+  const End& end = ends_.at(receiver);
+  if (ready_.empty() || end.ahead == 0) return !ready_.empty();
+  const Item& next = items_.at(*ready_.begin());
+  return !end.alone && !next.doubtful && end.ahead < window &&
+         end.ahead_bytes + wire::counted(next.bytes.size()) <= options_.ahead_bytes_max;
+}
+
+void Ledger::give(EndId receiver, std::uint64_t want) {
   End& end = ends_.at(receiver);
-  const auto given =
-      std::ranges::find_if(end.in_hand, [&](auto ticket) { return items_.at(ticket).want == want; });
-  const bool again = given != end.in_hand.end();
-  if (!again && ready_.empty()) return std::nullopt;
-  const std::uint64_t ticket = again ? *given : *ready_.begin();
+  const std::uint64_t ticket = *ready_.begin();
+  ready_.erase(ready_.begin());
   Item& item = items_.at(ticket);
-  if (!again) ++item.attempts;
+  ++item.attempts;
   item.holder = receiver;
+  item.number = ++end.given;
   item.want = want;
-  end.in_hand.insert(ticket);
-  ready_.erase(ticket);
-  return Offer{ticket, item.type, item.attempts, item.bytes};
+  end.in_hand[item.number] = ticket;
+  ++end.ahead;
+  end.ahead_bytes += wire::counted(item.bytes.size());
+  end.alone = item.doubtful;
+}
+
+bool Ledger::begin(EndId receiver, std::uint64_t number) {
+  End& end = ends_.at(receiver);
+  if (number > end.given) return false;
+  for (auto next = end.in_hand.upper_bound(end.begun); next != end.in_hand.end() && next->first <= number;
+       ++next) {
+    --end.ahead;
+    end.ahead_bytes -= wire::counted(items_.at(next->second).bytes.size());
+  }
+  end.begun = std::max(end.begun, number);
+  return true;
+}
+
+std::optional<Ledger::Offer> Ledger::next_in_hand(EndId receiver, std::uint64_t number) const {
+  const End& end = ends_.at(receiver);
+  const auto next = end.in_hand.upper_bound(number);
+  if (next == end.in_hand.end()) return std::nullopt;
+  const Item& item = items_.at(next->second);
+  return Offer{next->first, next->second, item.attempts, {item.type, item.want}, item.bytes};
 }
 
 void Ledger::settle(EndId receiver, std::uint64_t ticket, troupe::detail::Settlement settlement) {
   const auto item = items_.find(ticket);
   if (item == items_.end() || item->second.holder != receiver) return;
-  ends_.at(receiver).in_hand.erase(ticket);
+  static_cast<void>(begin(receiver, item->second.number));
+  leave_hand(item);
   switch (settlement) {
     case troupe::detail::Settlement::acknowledge:
       ++counts_.acknowledged;
@@ -131,10 +177,23 @@ void Ledger::settle(EndId receiver, std::uint64_t ticket, troupe::detail::Settle
   }
 }
 
+void Ledger::leave_hand(Items::iterator item) {
+  Item& one = item->second;
+  if (one.holder == 0) return;
+  End& end = ends_.at(one.holder);
+  end.in_hand.erase(one.number);
+  if (one.number > end.begun) {
+    --end.ahead;
+    end.ahead_bytes -= wire::counted(one.bytes.size());
+  }
+  one.holder = 0;
+}
+
 void Ledger::put_back(Items::iterator item) {
+  const bool begun = item->second.holder == 0 || item->second.number <= ends_.at(item->second.holder).begun;
   ++counts_.given_back;
-  item->second.holder = 0;
-  if (item->second.attempts >= options_.attempts_max)
+  leave_hand(item);
+  if (begun && item->second.attempts >= options_.attempts_max)
     return put_aside(item, QuarantinedItem::Cause::attempts);
   ready_.insert(item->first);
 }

@@ -27,15 +27,18 @@ class Ledger {
                                    std::uint64_t token);
   /// Counts a sender that is to come, answered for by `end`, until it has come with this token.
   [[nodiscard]] Result<void> expect_sender(EndId end, std::uint64_t token);
-  /// The end is no more. What it had in hand goes back; what its program has not seen (a later want than
-  /// `seen`) as if it had never been taken.
-  void remove(EndId end, std::uint64_t seen);
+  /// The end has left, with no item begun beyond this one: what it had in hand goes back, those beyond as if
+  /// they had never been taken.
+  void remove(EndId end, std::uint64_t begun);
+  /// The end is no more, and could not say what it had begun last. The first that lay ahead of it are in
+  /// doubt (wire::doubtful_max): they count as begun, and come alone next time, so that whichever of them
+  /// killed it is known from then on. Doubt alone brings nothing to the quarantine.
+  void remove_dead(EndId end);
   [[nodiscard]] bool has(EndId end) const { return ends_.contains(end); }
   void close() { closed_ = true; }
 
-  /// False for a put beyond the bounds. One that is in already is done once.
-  [[nodiscard]] bool put(EndId sender, std::uint64_t number, std::uint64_t type,
-                         std::span<const std::byte> bytes);
+  /// False for a put beyond the bounds.
+  [[nodiscard]] bool put(EndId sender, std::uint64_t type, std::span<const std::byte> bytes);
   /// Drops what the sender has put and nobody has in hand: the oldest until there is room, or all.
   void make_room(EndId sender, std::uint64_t bytes, bool all);
   void note_dropped(EndId sender, std::uint64_t dropped, std::uint64_t full);
@@ -46,14 +49,26 @@ class Ledger {
   };
   [[nodiscard]] Freed freed(EndId sender) const;
 
+  // What a receiver is given counts from 1; what it has not begun lies ahead of it.
+  [[nodiscard]] bool has_ready() const { return !ready_.empty(); }
+  [[nodiscard]] std::size_t ahead(EndId receiver) const { return ends_.at(receiver).ahead; }
+  /// Whether the oldest that nobody has in hand may lie ahead of it too, of at most so many.
+  [[nodiscard]] bool may_give(EndId receiver, std::uint64_t window) const;
+  void give(EndId receiver, std::uint64_t want);
+  /// False for what it was never given.
+  [[nodiscard]] bool begin(EndId receiver, std::uint64_t number);
+  /// What lies ahead of it goes back as if it had never been taken.
+  void give_back_ahead(EndId receiver);
+
   struct Offer {
+    std::uint64_t number;
     std::uint64_t ticket;
-    std::uint64_t type;
     std::uint32_t attempt;
+    wire::ItemHeader header;
     std::span<const std::byte> bytes;
   };
-  /// The oldest that nobody has in hand, or the one that this want was given before.
-  [[nodiscard]] std::optional<Offer> take(EndId receiver, std::uint64_t want);
+  /// The first beyond `number` that it has in hand.
+  [[nodiscard]] std::optional<Offer> next_in_hand(EndId receiver, std::uint64_t number) const;
   /// Of what is not in this receiver's hand nothing comes of it.
   void settle(EndId receiver, std::uint64_t ticket, troupe::detail::Settlement settlement);
   /// Nothing will come for this receiver any more.
@@ -68,20 +83,26 @@ class Ledger {
   struct End {
     wire::QueueRole role{};
     ProcessMark process{};
-    std::uint64_t last_put = 0;
     std::uint64_t items = 0;  ///< of its own in the queue
     std::uint64_t bytes = 0;
     Freed freed{};
     std::uint64_t dropped = 0;
     std::uint64_t full = 0;
-    std::set<std::uint64_t> in_hand{};  ///< tickets
+    std::uint64_t given = 0;
+    std::uint64_t begun = 0;
+    std::size_t ahead = 0;  ///< in hand and not begun
+    std::uint64_t ahead_bytes = 0;
+    bool alone = false;                                ///< the last one given is to come alone
+    std::map<std::uint64_t, std::uint64_t> in_hand{};  ///< by number: tickets
   };
   struct Item {
     EndId sender = 0;
-    EndId holder = 0;  ///< 0: nobody
+    EndId holder = 0;          ///< 0: nobody
+    std::uint64_t number = 0;  ///< of what that was given
     std::uint64_t want = 0;
     std::uint64_t type = 0;
     std::uint32_t attempts = 0;
+    bool doubtful = false;
     Bytes bytes{};
   };
   using Items = std::map<std::uint64_t, Item>;  ///< by ticket: oldest first
@@ -89,6 +110,7 @@ class Ledger {
   [[nodiscard]] std::size_t senders() const;
   [[nodiscard]] bool has_room(const End& sender, std::uint64_t bytes) const;
   Items::iterator erase(Items::iterator item);
+  void leave_hand(Items::iterator item);
   void put_back(Items::iterator item);
   void put_aside(Items::iterator item, QuarantinedItem::Cause cause);
 

@@ -28,13 +28,6 @@ std::vector<QuarantinedItem> as_quarantined(std::vector<PlainQuarantined> items)
   return all;
 }
 
-std::vector<std::byte> with_type(std::uint64_t type, std::span<const std::byte> bytes) {
-  std::vector<std::byte> all(sizeof type + bytes.size());
-  std::memcpy(all.data(), &type, sizeof type);
-  std::ranges::copy(bytes, all.data() + sizeof type);
-  return all;
-}
-
 std::uint64_t random_number() {
   std::uint64_t number = 0;
   while (number == 0)

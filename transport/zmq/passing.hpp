@@ -42,7 +42,6 @@ template <class T>
   bytes.resize(written ? *written : 0);
   return bytes;
 }
-[[nodiscard]] std::vector<std::byte> with_type(std::uint64_t type, std::span<const std::byte> bytes);
 [[nodiscard]] std::uint64_t random_number();  ///< not 0
 [[nodiscard]] Error not_drained(const std::string& name, std::size_t size,
                                 const std::vector<Holder>& holders);

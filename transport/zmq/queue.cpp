@@ -124,7 +124,7 @@ class RemoteAccess final : public ZmqAccess {
     if (caller_->forked())
       static_cast<void>(caller_.release());
     else
-      caller_->leave(0, deadline_in(answer_within));
+      caller_->leave(deadline_in(answer_within));
   }
 
   void close() noexcept override {}  // its owner's to say
@@ -137,7 +137,7 @@ class RemoteAccess final : public ZmqAccess {
     const std::uint64_t number = caller_->ask(QueueKind::empty);
     auto answer = caller_->fetch(number, deadline);
     if (!answer && answer.error().kind == ErrorKind::timed_out) {
-      caller_->unwant(number);
+      caller_->tell(QueueKind::unwant);
       answer = caller_->fetch(number, deadline_in(answer_within));
     }
     if (!answer) return failure(std::move(answer));

@@ -12,8 +12,9 @@ namespace troupe::zmq {
 /// A queue over ZeroMQ: `Queue<T>::over(QueueServer::create("ipc://*", options).value())`.
 ///
 /// The process that makes it owns it and holds its items. A put that returned is in that process: it outlives
-/// its sender, and dies with the owner. An item is taken by one receiver at a time; whoever dies with it in
-/// hand leaves it to another, with attempt + 1, and after `attempts_max` it goes to the quarantine. An end on
+/// its sender, and dies with the owner (but see QueueOptions::unconfirmed_puts_max). An item is taken by one
+/// receiver at a time; whoever dies with it in hand leaves it to another, with attempt + 1, and after
+/// `attempts_max` it goes to the quarantine. A few items are sent ahead of a receiver that asks. An end on
 /// another machine is not seen to die: what it has in hand comes back when it leaves. When the owner has
 /// died, puts and takes say `down`: what was in the queue is lost. Any thread. docs/zmq.md has it whole.
 class QueueServer {

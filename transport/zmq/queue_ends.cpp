@@ -11,7 +11,6 @@ using std::chrono::seconds;
 using troupe::detail::Settlement;
 using troupe::detail::Taken;
 using wire::QueueKind;
-using wire::QueueStatus;
 
 /// How long an owner may take for an answer that needs no waiting. It is a process like others, and may be
 /// stopped.
@@ -25,7 +24,7 @@ ZmqSender::~ZmqSender() {
   if (caller_->forked())
     static_cast<void>(caller_.release());
   else
-    caller_->leave(0, deadline_in(answer_within));
+    caller_->leave(deadline_in(answer_within));
 }
 
 bool ZmqSender::has_room(std::size_t bytes) const {
@@ -98,14 +97,28 @@ Result<void> ZmqSender::commit(std::uint64_t type, std::size_t bytes, Deadline& 
   TROUPE_ASSERT(bytes <= buffer_.size());
   ++put_.items;
   put_.bytes += wire::counted(bytes);
-  // Once asked for it is put, sooner or later: so the owner's word is waited for longer than room would be.
-  const auto by = std::max(deadline.at(), deadline_in(answer_within));
-  auto answer = caller_->fetch(caller_->ask(QueueKind::put, type, 0, std::span{buffer_}.first(bytes)), by);
-  if (!answer && answer.error().kind == ErrorKind::timed_out)
+  unconfirmed_.push_back(caller_->tell(QueueKind::put, type, 0, std::span{buffer_}.first(bytes)));
+  // Once told it is put, sooner or later: so the owner's word is waited for longer than room would be.
+  const std::uint64_t unconfirmed_max = caller_->bounds().unconfirmed_puts_max;
+  if (unconfirmed_.size() <= unconfirmed_max) return {};
+  // Not for one only: each wait costs more than many puts.
+  return confirm_all_but(unconfirmed_max / 2, std::max(deadline.at(), deadline_in(answer_within)));
+}
+
+Result<void> ZmqSender::confirm_all_but(std::size_t puts, TimePoint by) {
+  if (unconfirmed_.size() <= puts) return {};
+  auto confirmed = caller_->wait_done(unconfirmed_[unconfirmed_.size() - 1 - puts], by);
+  const std::uint64_t done = caller_->done();
+  while (!unconfirmed_.empty() && unconfirmed_.front() <= done) unconfirmed_.pop_front();
+  if (!confirmed && confirmed.error().kind == ErrorKind::timed_out)
     return failure(ErrorKind::timed_out,
                    "ZeroMQ queue: its owner has not confirmed the item; it may be put yet");
-  if (!answer) return failure(std::move(answer));
-  return {};
+  return confirmed;
+}
+
+Result<void> ZmqSender::flush(Deadline& deadline) {
+  if (auto own = caller_->check(); !own) return own;
+  return confirm_all_but(0, deadline.at());
 }
 
 // ---- receiving --------------------------------------------------------------------------------------------
@@ -114,53 +127,31 @@ ZmqReceiver::~ZmqReceiver() {
   if (caller_->forked())
     static_cast<void>(caller_.release());
   else
-    caller_->leave(seen_, deadline_in(answer_within));
-}
-
-void ZmqReceiver::want() {
-  if (want_ == 0) want_ = caller_->ask(QueueKind::want);
-}
-
-Result<Caller::Answer> ZmqReceiver::next(Deadline& deadline) {
-  want();
-  auto answer = caller_->fetch(want_, deadline.at());
-  if (answer || answer.error().kind != ErrorKind::timed_out) return answer;
-  // Not now: but an item may be on its way, and is not to lie here unseen.
-  caller_->unwant(want_);
-  return caller_->fetch(want_, deadline_in(answer_within));
+    caller_->leave(deadline_in(answer_within));
 }
 
 Result<Taken> ZmqReceiver::take(Deadline& deadline) {
   if (auto own = caller_->check(); !own) return failure(std::move(own));
-  auto answer = next(deadline);
-  if (!answer) return failure(std::move(answer));
-  const std::uint64_t number = std::exchange(want_, 0);
-  if (answer->status == QueueStatus::nothing)
-    return failure(ErrorKind::timed_out, "ZeroMQ queue: nothing came in time");
-  if (answer->status == QueueStatus::ended)
-    return failure(ErrorKind::closed, "ZeroMQ queue: it was closed and is empty");
-  const auto item = wire::read<wire::ItemHeader>(answer->body);
-  if (!item) return failure(ErrorKind::malformed, "ZeroMQ queue: an item that is none");
-  seen_ = number;
-  Bytes& bytes = in_hand_[answer->a] = std::move(answer->body);
-  return Taken{answer->a, item->type, static_cast<std::uint32_t>(answer->b),
-               std::span{bytes}.subspan(sizeof *item)};
+  auto item = caller_->take(deadline);
+  if (!item) return failure(std::move(item));
+  const auto header = wire::read<wire::ItemHeader>(item->bytes);
+  TROUPE_ASSERT(header.has_value());  // it was let in
+  const InHand& taken = in_hand_[item->ticket] = {item->number, std::move(item->bytes)};
+  return Taken{item->ticket, header->type, item->attempt, std::span{taken.bytes}.subspan(sizeof *header)};
 }
 
 Result<void> ZmqReceiver::settle(std::uint64_t ticket, Settlement settlement) {
   if (auto own = caller_->check(); !own) return own;
-  if (in_hand_.erase(ticket) == 0)
+  const auto item = in_hand_.find(ticket);
+  if (item == in_hand_.end())
     return failure(ErrorKind::refused, "ZeroMQ queue: this item is not in the hand of this receiver");
-  caller_->tell(QueueKind::settle, ticket, static_cast<std::uint64_t>(settlement));
+  caller_->settle(item->second.number, ticket, settlement);
+  in_hand_.erase(item);
   return {};
 }
 
 Waitable ZmqReceiver::readable() {
-  return {caller_->descriptor(), [this] {
-            if (caller_->forked()) return true;
-            want();
-            return caller_->has_answer(want_) || caller_->over().has_value();
-          }};
+  return {caller_->descriptor(), [this] { return caller_->forked() || caller_->arm(); }};
 }
 
 }  // namespace troupe::zmq::detail

@@ -3,6 +3,7 @@
 // Internal. The ends of a queue over ZeroMQ.
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <span>
@@ -21,6 +22,7 @@ class ZmqSender final : public troupe::detail::QueueSender {
 
   [[nodiscard]] Result<std::span<std::byte>> reserve(std::size_t bytes, Deadline& deadline) override;
   [[nodiscard]] Result<void> commit(std::uint64_t type, std::size_t bytes, Deadline& deadline) override;
+  [[nodiscard]] Result<void> flush(Deadline& deadline) override;
 
  private:
   enum class Room : std::uint8_t { there, none };
@@ -29,15 +31,17 @@ class ZmqSender final : public troupe::detail::QueueSender {
   [[nodiscard]] Result<Room> drop_for_room(std::size_t bytes, bool all, Deadline& deadline);
   [[nodiscard]] Result<Room> make_room(std::size_t bytes, Deadline& deadline);
   void tell_dropped();
+  [[nodiscard]] Result<void> confirm_all_but(std::size_t puts, TimePoint by);
 
   std::unique_ptr<Caller> caller_;
   std::vector<std::byte> buffer_{};
-  Ledger::Freed put_{};  ///< all that was put
+  Ledger::Freed put_{};                      ///< all that was put
+  std::deque<std::uint64_t> unconfirmed_{};  ///< puts
   std::uint64_t dropped_ = 0;
   std::uint64_t full_ = 0;
 };
 
-/// Has at most one item on its way: it asks for the next when its program does.
+/// What its Caller takes, and what of it is in hand.
 class ZmqReceiver final : public troupe::detail::QueueReceiver {
  public:
   explicit ZmqReceiver(std::unique_ptr<Caller> caller) : caller_{std::move(caller)} {}
@@ -48,13 +52,12 @@ class ZmqReceiver final : public troupe::detail::QueueReceiver {
   [[nodiscard]] Waitable readable() override;
 
  private:
-  [[nodiscard]] Result<Caller::Answer> next(Deadline& deadline);
-  void want();
-
+  struct InHand {
+    std::uint64_t number;
+    Bytes bytes;
+  };
   std::unique_ptr<Caller> caller_;
-  std::uint64_t want_ = 0;  ///< asked and not answered; 0: none
-  std::uint64_t seen_ = 0;  ///< the last one whose item was taken
-  std::map<std::uint64_t, Bytes> in_hand_{};
+  std::map<std::uint64_t, InHand> in_hand_{};  ///< by ticket
 };
 
 }  // namespace troupe::zmq::detail

@@ -68,30 +68,35 @@ static_assert(sizeof(Hello) == 48 && std::has_unique_object_representations_v<He
 
 /// Largest item, for any queue: what a connecting end accepts before it knows the queue's own bound.
 inline constexpr std::size_t item_bytes_max = std::size_t{256} << 20U;
+/// Most items that a receiver may be sent ahead, for any queue: fewer than a socket queues.
+inline constexpr std::size_t ahead_items_max = 512;
 
 enum class QueueKind : std::uint8_t {
   who = 1,      ///< owner → end: who are you? Said to each new connection
   hello = 2,    ///< end → owner; QueueHello follows
   welcome = 3,  ///< owner → end; QueueWelcome follows
   refused = 4,  ///< owner → end; a text follows
-  // End → owner. Each has a number and is answered once; what was not answered is sent again over the next
-  // connection, and done once all the same.
+  // End → owner, numbered in the order in which they are sent. Those in the second group are answered, of the
+  // others it is said that they are `done`; what was neither is sent again over the next connection, and the
+  // others are done once all the same.
   put = 16,      ///< a: type; the item follows
-  room = 17,     ///< a: bytes for which to drop the oldest, or all with b = 1
-  want = 18,     ///< the next item, as soon as there is one
-  settle = 19,   ///< a: ticket, b: Settlement
-  leave = 20,    ///< a: the last `want` whose item the program has seen; what is in hand goes back
+  want = 18,     ///< a: the last item begun, b: how many beyond it may be sent; 0: one, once
+  settle = 19,   ///< a: ticket, b: Settlement. That item, and each before it, has been begun
   dropped = 21,  ///< a: puts dropped, b: puts that found it full; since this end was made
+  unwant = 25,   ///< no more, a: the last item begun, b = 1: what lies beyond goes back; or no more `empty`
+  room = 17,     ///< a: bytes for which to drop the oldest, or all with b = 1
+  leave = 20,    ///< a: the last item begun; what is in hand goes back
   expect = 22,   ///< a sender is to come, with the token that is answered in a
   query = 23,    ///< a: Query
   empty = 24,    ///< answered when nothing is in the queue
-  unwant = 25,   ///< a: a `want`, or an `empty`, to be answered at once. Has no answer itself
   // Owner → end.
   answer = 32,  ///< to the request of this number; a and b as it asks
-  freed = 33,   ///< to a sender: a: items, b: bytes that left the queue, of all that it has put
+  done = 33,    ///< up to this number. To a sender a: items, b: bytes that left the queue, of all it has put
   gone = 34,    ///< the owner lets go of the queue; answered by `leave`
+  item = 35,    ///< its number counts this receiver's, a: ticket, b: attempt; ItemHeader and the item follow
+  ended = 36,   ///< to the `want` of this number: nothing will come any more
 };
-enum class QueueStatus : std::uint16_t { ok = 0, nothing = 1, ended = 2, refused = 3 };
+enum class QueueStatus : std::uint16_t { ok = 0, nothing = 1, refused = 3 };
 enum class QueueRole : std::uint8_t { access = 1, sender = 2, receiver = 3 };
 enum class Query : std::uint64_t { size = 1, counts = 2, holders = 3, quarantine = 4 };
 
@@ -101,10 +106,11 @@ struct QueueHeader {
   QueueKind kind{};
   QueueStatus status = QueueStatus::ok;  ///< of an answer
   std::uint64_t session = 0;             ///< chosen by the end
-  std::uint64_t number = 0;              ///< of a request, from 1, and of its answer
+  std::uint64_t number = 0;              ///< of a request, from 1, and of its answer; of a welcome: `done`
   std::uint64_t a = 0;
   std::uint64_t b = 0;
 };
+/// In its header a: the last item that has come over earlier connections.
 struct QueueHello {
   std::uint64_t machine;
   std::uint64_t started;
@@ -122,15 +128,31 @@ struct QueueWelcome {
   std::uint8_t zero[3];
   std::uint64_t items_max;
   std::uint64_t bytes_max;
+  std::uint64_t ahead_items_max;
+  std::uint64_t unconfirmed_puts_max;
 };
-/// In front of an item's bytes in the answer to a `want`: a is its ticket, b its attempt.
+/// In front of an item's bytes.
 struct ItemHeader {
   std::uint64_t type;
+  std::uint64_t want;  ///< the number of that for which it was given
+};
+/// The bytes of the item follow.
+struct QueueItem {
+  QueueHeader header;
+  ItemHeader item;
 };
 
+static_assert(sizeof(QueueItem) == 56 && std::has_unique_object_representations_v<QueueItem>);
 static_assert(sizeof(QueueHeader) == 40 && std::has_unique_object_representations_v<QueueHeader>);
 static_assert(sizeof(QueueHello) == 32 && std::has_unique_object_representations_v<QueueHello>);
-static_assert(sizeof(QueueWelcome) == 40 && std::has_unique_object_representations_v<QueueWelcome>);
+static_assert(sizeof(QueueWelcome) == 56 && std::has_unique_object_representations_v<QueueWelcome>);
+
+/// How many items a receiver may begin of which its owner has not confirmed to know: so that a death leaves
+/// no more than these in doubt.
+[[nodiscard]] constexpr std::uint64_t doubtful_max(std::uint64_t window_max) noexcept {
+  constexpr std::uint64_t share = 4;
+  return window_max < share ? 1 : window_max / share;
+}
 
 /// What an item counts for in bytes_max.
 [[nodiscard]] constexpr std::uint64_t counted(std::uint64_t bytes) noexcept { return (bytes + 7) / 8 * 8; }
