@@ -196,17 +196,11 @@ class Receiver {
   /// no sender left, and nothing in it that somebody else could still give back. What does not decode goes to
   /// the quarantine.
   [[nodiscard]] Result<Item<T>> get(Duration within) {
-    if (!end_)
-      return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");
-    Deadline deadline{within};
-    const std::lock_guard lock{end_->lock};
-    for (;;) {
-      auto taken = end_->end->take(deadline);
-      if (!taken) return failure(std::move(taken));
-      if (auto value = decoded(*taken)) return Item<T>{std::move(*value), end_, *taken};
-      if (auto settled = end_->end->settle(taken->ticket, detail::Settlement::malformed); !settled)
-        return failure(std::move(settled));
-    }
+    return take_as<Item<T>>(within, [this](const detail::Taken& taken) -> std::optional<Item<T>> {
+      auto value = decoded(taken);
+      if (!value) return std::nullopt;
+      return Item<T>{std::move(*value), end_, taken};
+    });
   }
   [[nodiscard]] Result<Item<T>> get_nowait() { return get(Duration::zero()); }
 
@@ -227,21 +221,13 @@ class Receiver {
   [[nodiscard]] Result<View> view(Duration within) {
     static_assert(std::is_same_v<T, Bytes>,
                   "troupe: only bytes can be read in place; use Queue<troupe::Bytes>");
-    if (!end_)
-      return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");
-    Deadline deadline{within};
-    const std::lock_guard lock{end_->lock};
-    for (;;) {
-      auto taken = end_->end->take(deadline);
-      if (!taken) return failure(std::move(taken));
+    return take_as<View>(within, [this](const detail::Taken& taken) -> std::optional<View> {
       std::uint64_t tag = 0;
-      const bool whole = taken->type == type_id<T> && taken->bytes.size() >= sizeof tag;
-      if (whole) std::memcpy(&tag, taken->bytes.data(), sizeof tag);
-      if (whole && tag == taken->bytes.size() - sizeof tag)
-        return View{Item<std::monostate>{{}, end_, *taken}, taken->bytes.subspan(sizeof tag)};
-      if (auto settled = end_->end->settle(taken->ticket, detail::Settlement::malformed); !settled)
-        return failure(std::move(settled));
-    }
+      if (taken.type != type_id<T> || taken.bytes.size() < sizeof tag) return std::nullopt;
+      std::memcpy(&tag, taken.bytes.data(), sizeof tag);
+      if (tag != taken.bytes.size() - sizeof tag) return std::nullopt;
+      return View{Item<std::monostate>{{}, end_, taken}, taken.bytes.subspan(sizeof tag)};
+    });
   }
 
   /// Items until the stream has ended. Throws Failure when it cannot go on (no descriptor left, say).
@@ -285,6 +271,22 @@ class Receiver {
   [[nodiscard]] explicit operator bool() const noexcept { return end_ != nullptr; }
 
  private:
+  /// The next item as `read` has it; one that it has nothing for goes to the quarantine.
+  template <class As, class Read>
+  [[nodiscard]] Result<As> take_as(Duration within, const Read& read) {
+    if (!end_)
+      return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");
+    Deadline deadline{within};
+    const std::lock_guard lock{end_->lock};
+    for (;;) {
+      auto taken = end_->end->take(deadline);
+      if (!taken) return failure(std::move(taken));
+      if (auto item = read(*taken)) return *std::move(item);
+      if (auto settled = end_->end->settle(taken->ticket, detail::Settlement::malformed); !settled)
+        return failure(std::move(settled));
+    }
+  }
+
   /// From a private copy: what is checked must be what is used.
   [[nodiscard]] Result<T> decoded(const detail::Taken& taken) {
     if (taken.type != type_id<T>) return tl::unexpected{detail::wrong_item(taken.type, type_name<T>)};
