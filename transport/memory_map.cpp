@@ -135,8 +135,12 @@ MemoryMap::~MemoryMap() {
 }
 
 Result<MemoryMap> MemoryMap::create(int fd, std::size_t bytes, Access access, std::size_t offset) {
-  const int sharing = access == Access::read_sealed ? MAP_PRIVATE : MAP_SHARED;
-  void* const at = ::mmap(nullptr, bytes, protection(access), sharing, fd, static_cast<off_t>(offset));
+  const auto map_as = [&](int sharing) {
+    return ::mmap(nullptr, bytes, protection(access), sharing, fd, static_cast<off_t>(offset));
+  };
+  void* at = map_as(MAP_SHARED);
+  // Kernels before 6.7 take that for a way to write; a private mapping shows the same pages.
+  if (at == MAP_FAILED && errno == EPERM && access == Access::read_sealed) at = map_as(MAP_PRIVATE);
   if (at == MAP_FAILED) return detail::system_failure("map shared memory");
   MemoryMap map{std::span{static_cast<std::byte*>(at), bytes}};
   if (auto is_private = keep_private(map.bytes_); !is_private) return failure(std::move(is_private));

@@ -48,7 +48,7 @@ namespace troupe {
 enum class Access {
   read,
   read_write,
-  read_sealed,  ///< of what is sealed for good: kernels before 6.7 take its shared mapping for a way to write
+  read_sealed,  ///< of what is sealed for good
 };
 
 /// Sole owner of a mapping. Not inherited by a fork, not part of a core dump.

@@ -199,19 +199,11 @@ class Receiver {
   /// the quarantine; what this process has no memory or descriptors for (`exhausted`), or whose descriptors
   /// it cannot have (`refused`), stays in the queue.
   [[nodiscard]] Result<Item<T>> get(Duration within) {
-    if (!end_)
-      return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");
-    Deadline deadline{within};
-    const std::lock_guard lock{end_->lock};
-    for (;;) {
-      auto taken = end_->end->take(deadline);
-      if (!taken) return failure(std::move(taken));
-      auto value = decoded(*taken);
-      if (value) return Item<T>{std::move(*value), end_, *taken};
-      if (value.error().kind != ErrorKind::malformed) return set_back(*taken, std::move(value.error()));
-      if (auto settled = end_->end->settle(taken->ticket, detail::Settlement::malformed); !settled)
-        return failure(std::move(settled));
-    }
+    return take_as<Item<T>>(within, [this](const detail::Taken& taken) -> Result<Item<T>> {
+      auto value = decoded(taken);
+      if (!value) return failure(std::move(value));
+      return Item<T>{std::move(*value), end_, taken};
+    });
   }
   [[nodiscard]] Result<Item<T>> get_nowait() { return get(Duration::zero()); }
 
@@ -232,21 +224,14 @@ class Receiver {
   [[nodiscard]] Result<View> view(Duration within) {
     static_assert(std::is_same_v<T, Bytes>,
                   "troupe: only bytes can be read in place; use Queue<troupe::Bytes>");
-    if (!end_)
-      return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");
-    Deadline deadline{within};
-    const std::lock_guard lock{end_->lock};
-    for (;;) {
-      auto taken = end_->end->take(deadline);
-      if (!taken) return failure(std::move(taken));
+    return take_as<View>(within, [this](const detail::Taken& taken) -> Result<View> {
       std::uint64_t tag = 0;
-      const bool whole = taken->type == type_id<T> && taken->bytes.size() >= sizeof tag;
-      if (whole) std::memcpy(&tag, taken->bytes.data(), sizeof tag);
-      if (whole && tag == taken->bytes.size() - sizeof tag)
-        return View{Item<std::monostate>{{}, end_, *taken}, taken->bytes.subspan(sizeof tag)};
-      if (auto settled = end_->end->settle(taken->ticket, detail::Settlement::malformed); !settled)
-        return failure(std::move(settled));
-    }
+      const bool whole = taken.type == type_id<T> && taken.bytes.size() >= sizeof tag;
+      if (whole) std::memcpy(&tag, taken.bytes.data(), sizeof tag);
+      if (!whole || tag != taken.bytes.size() - sizeof tag)
+        return failure(ErrorKind::malformed, "queue: an item that is no bytes");
+      return View{Item<std::monostate>{{}, end_, taken}, taken.bytes.subspan(sizeof tag)};
+    });
   }
 
   /// Items until the stream has ended. Throws Failure when it cannot go on (no descriptor left, say).
@@ -290,6 +275,27 @@ class Receiver {
   [[nodiscard]] explicit operator bool() const noexcept { return end_ != nullptr; }
 
  private:
+  /// The next item as `read` has it. One that it finds `malformed` goes to the quarantine; one that it has
+  /// not for a reason that is not the item's own goes back: perhaps somebody else can.
+  template <class As, class Read>
+  [[nodiscard]] Result<As> take_as(Duration within, const Read& read) {
+    if (!end_)
+      return failure(ErrorKind::invalid, "queue: this receiver belongs to none; take one from a Queue");
+    Deadline deadline{within};
+    const std::lock_guard lock{end_->lock};
+    for (;;) {
+      auto taken = end_->end->take(deadline);
+      if (!taken) return failure(std::move(taken));
+      auto item = read(*taken);
+      if (item) return item;
+      const bool its_fault = item.error().kind == ErrorKind::malformed;
+      const auto becomes = its_fault ? detail::Settlement::malformed : detail::Settlement::give_back;
+      if (auto settled = end_->end->settle(taken->ticket, becomes); !settled)
+        return failure(std::move(settled));
+      if (!its_fault) return item;
+    }
+  }
+
   /// From a private copy: what is checked must be what is used.
   [[nodiscard]] Result<T> decoded(const detail::Taken& taken) {
     if (taken.type != type_id<T>) return tl::unexpected{detail::wrong_item(taken.type, type_name<T>)};
@@ -307,12 +313,6 @@ class Receiver {
       return tl::unexpected{detail::no_memory("receive", type_name<T>)};
     }
     return decode<T>(end_->copy, &descriptors);
-  }
-  /// What could not be decoded for a reason that is not the item's own: perhaps somebody else can.
-  tl::unexpected<Error> set_back(const detail::Taken& taken, Error why) {
-    if (auto settled = end_->end->settle(taken.ticket, detail::Settlement::give_back); !settled)
-      return tl::unexpected{std::move(settled.error())};
-    return tl::unexpected{std::move(why)};
   }
   std::shared_ptr<End> end_;
   detail::WeakAccess access_{};
