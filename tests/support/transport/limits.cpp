@@ -38,7 +38,7 @@ std::int64_t page_bytes() { return ::sysconf(_SC_PAGESIZE); }
 
 Sweep sweep_of(Limit limit) {
   switch (limit) {
-    case Limit::descriptors: return {RLIMIT_NOFILE, 48, 3, 1, false};
+    case Limit::descriptors: return {RLIMIT_NOFILE, 80, 3, 1, false};
     case Limit::file_size: return {RLIMIT_FSIZE, 20 * page_bytes(), 0, page_bytes() / 2, false};
     case Limit::address_space: return {RLIMIT_AS, 64 * page_bytes(), -2 * page_bytes(), page_bytes(), true};
   }
