@@ -79,6 +79,10 @@ class Sender {
   void send_or_sleep(const Block& block) {
     publish(type_id<Block>, encode(block, room_asleep(sizeof block)).value());
   }
+  void send_or_sleep(std::span<const std::byte> bytes) {
+    std::memcpy(room_asleep(bytes.size()).data(), bytes.data(), bytes.size());
+    publish(0, bytes.size());
+  }
   void wait_until_handled() const {
     while (!writer_.drained()) relax();
   }
@@ -130,18 +134,21 @@ class Receiver {
   void receive_bytes() {
     LaneReader& reader = readers_.front();
     while (!spin_.until([&] { return reader.pending(); })) {}
-    const auto frame = reader.peek(buffer_).value();
-    reader.begin_attempt();
-    keep(frame.payload.data());
-    reader.acknowledge(frame);
+    take_bytes(reader);
   }
   /// What the lanes hold, each in its turn; sleeps if that is nothing. Returns how many messages.
+  template <class Message>
   std::size_t receive_all() {
     constexpr std::size_t burst = 32;
     std::size_t all = 0;
     for (LaneReader& reader : readers_) {
       std::size_t taken = 0;
-      for (; taken < burst && reader.pending(); ++taken) take(reader);
+      for (; taken < burst && reader.pending(); ++taken) {
+        if constexpr (std::is_same_v<Message, Block>)
+          take(reader);
+        else
+          take_bytes(reader);
+      }
       if (taken != 0) reader.settle();
       all += taken;
     }
@@ -157,6 +164,12 @@ class Receiver {
     keep(&block);
     reader.acknowledge(frame);
     return block;
+  }
+  void take_bytes(LaneReader& reader) {
+    const auto frame = reader.peek(buffer_).value();
+    reader.begin_attempt();
+    keep(frame.payload.data());
+    reader.acknowledge(frame);
   }
   void sleep() {
     words_.announce_sleep();
@@ -200,6 +213,32 @@ double measure_one_way(const Message& message, std::size_t capacity, std::size_t
   for (std::size_t i = 0; i < count; ++i) sender.send(message);
   sender.wait_until_handled();
   return per_second(count, before);
+}
+
+/// Many lanes from as many children to this process; whoever has to wait sleeps.
+template <class Message>
+double measure_fan_in(const Message& message, std::size_t capacity, std::size_t senders, std::size_t count,
+                      Placement placement) {
+  count_cores();
+  const Cores where = cores(placement);
+  const Pinned here{where.program};
+  const Home home{senders};
+  const auto lanes = make_lanes(senders, capacity);
+  const std::size_t each = count / senders;
+  const Gate gate;
+  std::vector<std::unique_ptr<Peer>> peers;
+  for (const auto& one : lanes)
+    peers.push_back(std::make_unique<Peer>(where.peer, [&] {
+      Sender sender{*one, home};
+      gate.pass();
+      for (std::size_t i = 0; i < each; ++i) sender.send_or_sleep(message);
+    }));
+  gate.wait_for(senders);
+  Receiver receiver{home, lanes};
+  const std::int64_t before = now_ns();
+  gate.open(senders);
+  for (std::size_t left = each * senders; left != 0;) left -= receiver.receive_all<Message>();
+  return per_second(each * senders, before);
 }
 
 /// There and back; `receive` says how either end waits.
@@ -264,26 +303,12 @@ double round_trip_asleep(std::size_t rounds, Placement placement, std::chrono::n
 }
 
 double fan_in(std::size_t senders, std::size_t count) {
-  count_cores();
-  const Cores where = cores(Placement::across_cores);
-  const Pinned here{where.program};
-  const Home home{senders};
-  const auto lanes = make_lanes(senders, ring_bytes);
-  const std::size_t each = count / senders;
-  const Gate gate;
-  std::vector<std::unique_ptr<Peer>> peers;
-  for (const auto& one : lanes)
-    peers.push_back(std::make_unique<Peer>(where.peer, [&] {
-      Sender sender{*one, home};
-      gate.pass();
-      for (std::size_t i = 0; i < each; ++i) sender.send_or_sleep(Block{});
-    }));
-  gate.wait_for(senders);
-  Receiver receiver{home, lanes};
-  const std::int64_t before = now_ns();
-  gate.open(senders);
-  for (std::size_t left = each * senders; left != 0;) left -= receiver.receive_all();
-  return per_second(each * senders, before);
+  return measure_fan_in(Block{}, ring_bytes, senders, count, Placement::across_cores);
+}
+
+double one_way_on_one_core(std::size_t bytes, std::size_t count) {
+  const std::vector<std::byte> payload(bytes);
+  return measure_fan_in(std::span{payload}, capacity_for(bytes), 1, count, Placement::same_core);
 }
 
 double wake_ups_idle() {
