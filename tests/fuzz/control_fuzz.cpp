@@ -34,7 +34,7 @@ void look(const Connect& record) {
   const auto sequence = record.payload_bytes;
   TROUPE_ASSERT(envelope::number_of(sequence) <= envelope::number_mask);
   const auto again = envelope::sequence(envelope::kind_of(sequence), envelope::number_of(sequence));
-  TROUPE_ASSERT(again == (sequence & ~envelope::with_descriptors));
+  TROUPE_ASSERT(again == (sequence & ~(envelope::with_descriptors | envelope::apart)));
 }
 
 /// Every flag is one: looked at as bytes, since the sanitizer looks at bools in its own way.
