@@ -308,7 +308,7 @@ double fan_in(std::size_t senders, std::size_t count) {
 
 double one_way_on_one_core(std::size_t bytes, std::size_t count) {
   const std::vector<std::byte> payload(bytes);
-  return measure_fan_in(std::span{payload}, capacity_for(bytes), 1, count, Placement::same_core);
+  return measure_fan_in(std::span{payload}, capacity_largest, 1, count, Placement::same_core);
 }
 
 double wake_ups_idle() {

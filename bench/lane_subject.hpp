@@ -14,7 +14,7 @@ inline constexpr std::size_t ring_bytes = 128 * std::size_t{1024};
 [[nodiscard]] double one_way(std::size_t count);
 /// The same for a payload of that many bytes, which its handler reads in the private copy.
 [[nodiscard]] double one_way(std::size_t bytes, std::size_t count);
-/// The same with both ends on one core, where whoever has to wait sleeps.
+/// The same with both ends on one core, where whoever has to wait sleeps, and the lane as large as one grows.
 [[nodiscard]] double one_way_on_one_core(std::size_t bytes, std::size_t count);
 
 /// Median nanoseconds until a struct of 64 bytes is back. Awake both ends spin; asleep both sleep on their
