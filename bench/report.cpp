@@ -49,20 +49,24 @@ struct Page {
   bool per_second;  ///< otherwise nanoseconds of one round
 };
 
-std::size_t clamped(double count) {
-  constexpr std::size_t count_min = 100;
-  constexpr std::size_t count_max = 1'000'000;
-  return std::clamp(static_cast<std::size_t>(count), count_min, count_max);
-}
-
-/// The median of three, each as long as a trial says is long enough.
+/// The median of three, each of so many that it takes long enough: what many senders do with a few messages
+/// each says little of what they do with many.
 double steady(const Row& row, std::size_t x, bool is_per_second) {
-  constexpr std::size_t trial = 200;
-  constexpr double seconds = 0.2;
-  const double found = row.measure(x, trial);
-  const std::size_t count = clamped(seconds * (is_per_second ? found : 1e9 / found));
+  constexpr std::size_t count_max = 1'000'000;
+  constexpr double seconds_min = 0.1;
+  constexpr double step_max = 16;
+  std::size_t count = 100;  // at least one a sender
   std::vector<double> all;
-  for (int i = 0; i < 3; ++i) all.push_back(row.measure(x, count));
+  for (;;) {
+    const double found = row.measure(x, count);
+    const auto messages = static_cast<double>(count);
+    const double seconds = is_per_second ? messages / found : messages * found / 1e9;
+    all = {found};
+    if (seconds >= seconds_min || count == count_max) break;
+    count = std::min(
+        count_max, static_cast<std::size_t>(messages * std::clamp(2 * seconds_min / seconds, 2.0, step_max)));
+  }
+  while (all.size() < 3) all.push_back(row.measure(x, count));
   return median(std::move(all));
 }
 
