@@ -9,17 +9,17 @@
 namespace troupe::bench {
 namespace {
 
-constexpr double width = 860;
+constexpr double width = 890;
 constexpr double height = 460;
 constexpr double left = 76;
 constexpr double right = 640;  // the legend is beside it
 constexpr double top = 44;
 constexpr double bottom = 404;
 
-/// Okabe and Ito's colours, told apart by most eyes and on both grounds, and two of their own kind.
-constexpr std::array<const char*, 12> colours{"#0072B2", "#D55E00", "#009E73", "#CC79A7",
-                                              "#E69F00", "#56B4E9", "#8C6BB1", "#DC267F",
-                                              "#808080", "#A6761D", "#7F3C8D", "#8C564B"};
+/// Okabe and Ito's colours, told apart by most eyes and on both grounds, and some of their own kind.
+constexpr std::array<const char*, 13> colours{"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00",
+                                              "#56B4E9", "#8C6BB1", "#DC267F", "#808080", "#A6761D",
+                                              "#7F3C8D", "#8C564B", "#44AA99"};
 
 constexpr const char* style = R"(<style>
 text { font: 13px system-ui, sans-serif; fill: #24292f }

@@ -17,18 +17,17 @@ struct Block {
   std::array<std::uint8_t, 64> bytes{};
 };
 
-}  // namespace
-
-double throughput(std::size_t senders, std::size_t receivers, std::size_t count) {
+template <class Message>
+double measure(const Message& message, std::size_t senders, std::size_t receivers, std::size_t count) {
   count_cores();
   const Cores where = cores(Placement::across_cores);
   const bool pair = senders == 1 && receivers == 1;  // more processes than cores: let the kernel place them
   const std::size_t each = count / senders;
-  Queue<Block> queue{{.senders_max = senders, .ends_max = senders + receivers + 1}};
+  Queue<Message> queue{{.senders_max = senders, .ends_max = senders + receivers + 1}};
   const Gate gate;
   std::vector<std::unique_ptr<Peer>> peers;
   const auto attach = [](std::vector<OwnedFd>& descriptors) {
-    return Queue<Block>::attach(std::move(descriptors)).value();
+    return Queue<Message>::attach(std::move(descriptors)).value();
   };
   for (std::size_t i = 0; i < receivers; ++i)
     peers.push_back(std::make_unique<Peer>(pair ? where.peer : any_core,
@@ -44,7 +43,7 @@ double throughput(std::size_t senders, std::size_t receivers, std::size_t count)
                                              auto sender = attach(ends).sender();
                                              gate.pass();
                                              for (std::size_t k = 0; k < each; ++k)
-                                               sender.put(Block{}, patience).value();
+                                               sender.put(message, patience).value();
                                            }));
   gate.wait_for(senders + receivers);
   const std::int64_t before = now_ns();
@@ -52,5 +51,13 @@ double throughput(std::size_t senders, std::size_t receivers, std::size_t count)
   while (queue.counts().acknowledged != each * senders) ::usleep(100);
   return per_second(each * senders, before);
 }
+
+}  // namespace
+
+double throughput(std::size_t senders, std::size_t receivers, std::size_t count) {
+  return measure(Block{}, senders, receivers, count);
+}
+
+double one_way(std::size_t bytes, std::size_t count) { return measure(Bytes(bytes), 1, 1, count); }
 
 }  // namespace troupe::bench::queues

@@ -146,6 +146,7 @@ std::vector<Page> pages() {
   all.push_back({"throughput",
                  by_payload("One way between two processes", "messages/s", rate_text),
                  {{"lane channel", false, over(channels::one_way, Carrier::shared_memory)},
+                  {"Queue", false, queues::one_way},
                   {"OS pipe channel", false, over(channels::one_way, Carrier::pipe)},
                   {"Unix stream channel", false, over(channels::one_way, Carrier::stream)},
                   {"SEQPACKET channel", false, over(channels::one_way, Carrier::packet), packet_bytes_max},
