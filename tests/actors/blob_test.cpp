@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
-#include <cstring>
 #include <troupe/transport/blob.hpp>
 #include <troupe/transport/frozen.hpp>
 
@@ -54,7 +54,7 @@ std::uint64_t sum_of(const Blob& blob) {
 }
 
 Blob ones(std::size_t bytes) {
-  return Blob::create(bytes, [](std::span<std::byte> room) { std::memset(room.data(), 1, room.size()); })
+  return Blob::create(bytes, [](std::span<std::byte> room) { std::ranges::fill(room, std::byte{1}); })
       .value();
 }
 

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
-#include <cstring>
 #include <troupe/runtime/keeper_link.hpp>
 #include <troupe/runtime/process.hpp>
 #include <troupe/transport/blob.hpp>
@@ -40,7 +39,7 @@ std::uint64_t sum_of(const Blob& blob) {
 }
 
 Blob ones(std::size_t bytes) {
-  return Blob::create(bytes, [](std::span<std::byte> room) { std::memset(room.data(), 1, room.size()); })
+  return Blob::create(bytes, [](std::span<std::byte> room) { std::ranges::fill(room, std::byte{1}); })
       .value();
 }
 
