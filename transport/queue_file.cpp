@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <troupe/transport/doorbell.hpp>
 #include <troupe/transport/mutant.hpp>
@@ -140,9 +141,11 @@ Result<QueueFile::Bounds> QueueFile::bounds_in(int file) {
   auto size = sealed_size(file);
   if (!size) return failure(std::move(size));
   if (*size < queue::page_bytes) return failure(ErrorKind::malformed, "queue: its file is too short");
-  auto page = MemoryMap::create(file, queue::page_bytes, Access::read);
-  if (!page) return failure(std::move(page));
-  auto bounds = read_bounds(*reinterpret_cast<const queue::Page*>(page->data()));
+  // A copy: what is checked must be what is used.
+  alignas(queue::Page) std::array<std::byte, queue::page_bytes> page{};
+  const auto got = retried([&] { return ::pread(file, page.data(), page.size(), 0); });
+  if (got == -1) return system_failure("queue: read its file");
+  auto bounds = read_bounds(*reinterpret_cast<const queue::Page*>(page.data()));
   if (!bounds) return failure(std::move(bounds));
   if (*size != bounds->file_bytes())
     return failure(ErrorKind::malformed, "queue: its file is not as long as it says");

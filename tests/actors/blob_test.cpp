@@ -11,7 +11,7 @@
 #include <troupe/transport/frozen.hpp>
 
 #include "actor_test.hpp"
-#include "transport/memory_watch.hpp"
+#include "deposits.hpp"
 
 namespace troupe {
 namespace {
@@ -19,7 +19,10 @@ namespace {
 using namespace std::chrono_literals;
 using supervision::ChildState;
 using test::at_once;
+using test::deposits;
+using test::none_left;
 using test::patience;
+using test::used;
 
 struct Sum {
   using reply = std::uint64_t;
@@ -108,32 +111,11 @@ struct Table {
 
 class BlobMessageTest : public test::ActorTest {
  protected:
-  /// How many descriptors the keeper holds for readers.
-  static std::uint64_t deposits() {
-    return detail::KeeperLink::of_process().value()->ask<control::Id>(control::Deposits{}).value().record.id;
-  }
-  /// The keeper hears of the others when it hears of them, not in the order in which we do.
-  static bool none_left() {
-    const TimePoint deadline = deadline_in(patience);
-    while (deposits() != 0)
-      if (Clock::now() >= deadline) return false;
-    return true;
-  }
   Ref<Reader> reader(std::uint32_t attempts_max = 3) {
     return node
         .spawn<Reader>("reader",
                        {.restarts_max = unlimited, .attempts_max = attempts_max, .backoff = at_once})
         .value();
-  }
-  /// A blob that nobody but the watch knows of any more once `use` has returned.
-  template <class Use>
-  static test::MemoryWatch used(const Blob& blob, Use use) {
-    DescriptorList list{1};
-    std::array<std::byte, 16> bytes{};
-    encode(blob, std::span{bytes}, &list).value();
-    test::MemoryWatch watch{list.borrowed().front()};
-    use(blob);
-    return watch;
   }
 };
 

@@ -9,6 +9,7 @@
 #include <troupe/transport/blob.hpp>
 
 #include "actor_test.hpp"
+#include "deposits.hpp"
 
 namespace troupe {
 namespace {
@@ -16,6 +17,8 @@ namespace {
 using namespace std::chrono_literals;
 using supervision::ChildState;
 using test::at_once;
+using test::deposits;
+using test::none_left;
 using test::patience;
 
 using Bytes = std::vector<std::uint8_t>;
@@ -96,16 +99,6 @@ struct Scribe {  // keeps state, so what it sends is written down first
 
 class LargeMessageTest : public test::ActorTest {
  protected:
-  static std::uint64_t deposits() {
-    return detail::KeeperLink::of_process().value()->ask<control::Id>(control::Deposits{}).value().record.id;
-  }
-  /// The keeper hears of the others when it hears of them, not in the order in which we do.
-  static bool none_left() {
-    const TimePoint deadline = deadline_in(patience);
-    while (deposits() != 0)
-      if (Clock::now() >= deadline) return false;
-    return true;
-  }
   Ref<Reader> reader(ChildOptions options = {}) {
     options.restarts_max = unlimited;
     options.backoff = at_once;

@@ -12,13 +12,16 @@
 #include <troupe/transport/blob.hpp>
 #include <troupe/transport/queue.hpp>
 
+#include "deposits.hpp"
 #include "leaves_nothing.hpp"
-#include "transport/memory_watch.hpp"
 
 namespace troupe {
 namespace {
 
 using namespace std::chrono_literals;
+using test::deposits;
+using test::none_left;
+using test::used;
 
 constexpr auto patience = 20s;
 
@@ -68,27 +71,18 @@ void consume(Receiver<Picture> in) {
   }
 }
 
+/// The same, and says when it has done twenty.
+void consume_and_tell(Receiver<Picture> in, Sender<int> out) {
+  int done = 0;
+  for (auto& picture : in) {
+    if (sum_of(picture->pixels) != 4096) std::abort();
+    picture.acknowledge();
+    if (++done == 20) out.put(done, patience).value();
+  }
+}
+
 class QueueBlobTest : public test::LeavesNothing {
  protected:
-  static std::uint64_t deposits() {
-    return detail::KeeperLink::of_process().value()->ask<control::Id>(control::Deposits{}).value().record.id;
-  }
-  /// The keeper hears of the others when it hears of them, not in the order in which we do.
-  static bool none_left() {
-    const TimePoint deadline = deadline_in(patience);
-    while (deposits() != 0)
-      if (Clock::now() >= deadline) return false;
-    return true;
-  }
-  template <class Use>
-  static test::MemoryWatch used(const Blob& blob, Use use) {
-    DescriptorList list{1};
-    std::array<std::byte, 16> bytes{};
-    encode(blob, std::span{bytes}, &list).value();
-    test::MemoryWatch watch{list.borrowed().front()};
-    use(blob);
-    return watch;
-  }
   static void expect_next(Receiver<Seen>& in, int number, std::uint32_t attempt, std::uint64_t sum) {
     auto seen = in.get(patience).value();
     EXPECT_EQ(seen->number, number);
@@ -245,12 +239,12 @@ TEST_F(QueueBlobTest, ASenderThatIsFarAheadWaitsForItsReceiver) {
 TEST_F(QueueBlobTest, NothingStaysHoweverOftenSendersAndReceiversAreKilled) {
   Process sender{{.name = "sender"}, flood, pictures.sender()};
   sender.start().value();
-  std::vector<std::unique_ptr<Process>> killed;
+  Queue<int> told;
+  auto in = told.receiver();
   for (int round = 0; round < 10; ++round) {
-    Process reader{{.name = "reader"}, consume, pictures.receiver()};
+    Process reader{{.name = "reader"}, consume_and_tell, pictures.receiver(), told.sender()};
     reader.start().value();
-    const auto done = pictures.counts().acknowledged;
-    while (pictures.counts().acknowledged < done + 20) ::usleep(100);
+    in.get(patience).value().acknowledge();
     reader.kill().value();
   }
   sender.kill().value();
