@@ -20,7 +20,9 @@ namespace troupe {
 namespace {
 
 using namespace std::chrono_literals;
+using detail::QueueAccess;
 using detail::QueueFile;
+using detail::QueuePass;
 using detail::QueueReceiver;
 using detail::QueueSender;
 using detail::Settlement;
@@ -309,7 +311,7 @@ class ComesAndGoes : public QueueScenario {
     const auto queue = attach();
     mark();
     {
-      const auto out = queue->sender().value();
+      const auto out = come(*queue);
       if (put(*out, 0)) write(journal().sent, 1);
     }
     mark();
@@ -334,6 +336,59 @@ class ComesAndGoes : public QueueScenario {
     if (first > 1) return {.fault = Fault::twice, .text = "there twice"};
     return {};
   }
+
+ private:
+  [[nodiscard]] virtual std::unique_ptr<QueueSender> come(SharedQueue& queue) {
+    return queue.sender().value();
+  }
+};
+
+/// The same with a sender that the owner has passed to it.
+class ArrivesAndGoes : public ComesAndGoes {
+ public:
+  ArrivesAndGoes() { pass_ = owner().pass(QueueAccess::End::sender).value(); }
+
+ private:
+  [[nodiscard]] std::unique_ptr<QueueSender> come(SharedQueue& /*queue*/) override {
+    return SharedQueue::arrive_sender(std::move(pass_)).value();
+  }
+  QueuePass pass_;
+};
+
+/// A sender is made for a third process, which is to answer for it; whoever does so dies.
+class PassesASender : public QueueScenario {
+ public:
+  PassesASender() : QueueScenario{{.items_max = 8, .bytes_max = 4096, .senders_max = 1, .ends_max = 3}} {}
+
+  void run() override {
+    const auto queue = attach();
+    mark();
+    if (const auto pass = queue->pass(QueueAccess::End::sender)) pass->once_known(third_);
+    write(journal().steps, 1);
+    mark();
+  }
+
+  [[nodiscard]] Verdict judge(Files files, const Journal& journal) const override {
+    const auto words = QueueFile::open(attach(files[0])->descriptors().value(), "judge").value();
+    std::size_t third_holds = 0;
+    for (std::size_t i = 0; i < words->bounds().ends; ++i) {
+      const SlotState state = SlotState::of(words->slot(i).state.load());
+      third_holds +=
+          state.kind == SlotState::Kind::travelling && state.pid == static_cast<std::uint32_t>(third_.pid)
+              ? 1
+              : 0;
+    }
+    if (journal.steps != 0 && third_holds != 1)
+      return {.fault = Fault::lost, .text = "passed, and the third process does not hold it"};
+    bury(files[0]);
+    const auto queue = attach(files[0]);
+    if (const auto out = queue->sender(); !out)
+      return {.fault = Fault::stuck, .text = "nobody can come any more: " + out.error().text};
+    return {};
+  }
+
+ private:
+  ProcessMark third_ = mark_of(::getppid()).value();
 };
 
 // --- putting back
@@ -514,6 +569,14 @@ TEST_F(QueueStepping, AWaitingSenderIsRungForOrThereIsADeathToWakeIt) {
 
 TEST_F(QueueStepping, APlaceIsTakenOrFreeAtEveryInstructionOfComingAndGoing) {
   expect_sound_in_both_forms("come and go", making<ComesAndGoes>(), 8);
+}
+
+TEST_F(QueueStepping, ASenderThatWasPassedArrivesOrLeavesItsPlaceFreeAtEveryInstruction) {
+  expect_sound_in_both_forms("arrive and go", making<ArrivesAndGoes>(), 8);
+}
+
+TEST_F(QueueStepping, ASenderIsPassedOrLeavesItsPlaceFreeAtEveryInstruction) {
+  expect_sound_in_both_forms("pass a sender on", making<PassesASender>(), 8);
 }
 
 TEST_F(QueueStepping, WhatADeadReceiverHadIsPutBackOnceWhoeverDiesAtThat) {
