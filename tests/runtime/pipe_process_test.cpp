@@ -14,12 +14,14 @@
 #include "leaves_nothing.hpp"
 #include "printing.hpp"
 #include "transport/carriers.hpp"
+#include "transport/kind_of.hpp"
 #include "wire.hpp"
 
 namespace troupe {
 namespace {
 
 using namespace std::chrono_literals;
+using test::kind_of;
 using test::patience;
 
 struct Request {
@@ -48,11 +50,6 @@ void hang(const Far& /*never used*/) { test::wait_for_ever(); }
 void ask(Near end, int number) {
   end.send({number}).value();
   if (end.receive(patience).value().square != number * number) throw std::runtime_error{"a wrong answer"};
-}
-
-template <class T>
-std::string kind_of(const Result<T>& result) {
-  return result ? "done" : std::string{to_string(result.error().kind)};
 }
 
 class PipeProcesses : public test::LeavesNothing,

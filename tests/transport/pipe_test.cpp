@@ -115,7 +115,7 @@ TEST_P(PipeEnds, SeeADeadEndAtOnce) {
     auto end = Far::from(std::move(parts)).value();
     if (!end.send({{1}})) return 1;
     answered.open();
-    for (;;) ::pause();
+    return test::wait_to_be_killed();
   }};
   parts.descriptors.clear();
   ASSERT_TRUE(answered.wait());
@@ -130,8 +130,7 @@ TEST_P(PipeEnds, WakeAReceiveWithoutADeadlineWhenTheOtherEndDies) {
   auto parts = far.take_parts().value();
   Forked child{[&] {
     const auto end = Far::from(std::move(parts)).value();
-    for (;;) ::pause();
-    return 0;
+    return test::wait_to_be_killed();
   }};
   parts.descriptors.clear();
   std::thread killer{[&] { ::kill(child.pid(), SIGKILL); }};

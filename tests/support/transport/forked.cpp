@@ -65,4 +65,8 @@ void Forked::kill() noexcept {
   pidfd_.reset();
 }
 
+int wait_to_be_killed() {
+  for (;;) ::pause();
+}
+
 }  // namespace troupe::test

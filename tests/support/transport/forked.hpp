@@ -36,4 +36,7 @@ class Forked {
   OwnedFd pidfd_;
 };
 
+/// What a child does that waits to be killed.
+int wait_to_be_killed();
+
 }  // namespace troupe::test
