@@ -3,7 +3,7 @@
 // Internal to the keeper: what has happened, for those who ask later.
 
 #include <deque>
-#include <troupe/runtime/control.hpp>
+#include <troupe/runtime/control_lanes.hpp>
 #include <troupe/transport/owned_fd.hpp>
 
 namespace troupe::detail {

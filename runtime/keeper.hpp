@@ -11,7 +11,7 @@
 #include <set>
 #include <string>
 #include <troupe/runtime/chronicle.hpp>
-#include <troupe/runtime/control.hpp>
+#include <troupe/runtime/control_lanes.hpp>
 #include <troupe/runtime/event_loop.hpp>
 #include <troupe/runtime/queue_deposits.hpp>
 #include <troupe/runtime/supervision.hpp>

@@ -5,7 +5,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
-#include <troupe/runtime/control.hpp>
+#include <troupe/runtime/control_lanes.hpp>
 #include <troupe/transport/doorbell.hpp>
 #include <troupe/transport/memory_map.hpp>
 #include <troupe/transport/socket_channel.hpp>

@@ -4,7 +4,7 @@
 
 #include <map>
 #include <memory>
-#include <troupe/runtime/control.hpp>
+#include <troupe/runtime/control_lanes.hpp>
 #include <troupe/transport/queue_items.hpp>
 
 namespace troupe {

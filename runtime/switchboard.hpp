@@ -7,7 +7,7 @@
 #include <map>
 #include <memory>
 #include <set>
-#include <troupe/runtime/control.hpp>
+#include <troupe/runtime/control_lanes.hpp>
 #include <troupe/transport/lane.hpp>
 #include <troupe/transport/owned_fd.hpp>
 #include <vector>

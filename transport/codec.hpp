@@ -7,7 +7,8 @@
 #include <new>
 #include <span>
 #include <string_view>
-#include <troupe/transport/archive.hpp>
+#include <troupe/transport/input_archive.hpp>
+#include <troupe/transport/output_archive.hpp>
 #include <troupe/transport/result.hpp>
 #include <troupe/transport/type_id.hpp>
 #include <type_traits>

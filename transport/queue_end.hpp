@@ -17,6 +17,9 @@
 
 namespace troupe {
 
+/// Bytes that are a message by themselves.
+using Bytes = std::vector<std::byte>;
+
 /// What a put does that finds no room. Whatever is dropped is counted (QueueCounts).
 enum class Overflow : std::uint8_t {
   block,     ///< waits for room until its deadline, then `timed_out`
@@ -78,6 +81,8 @@ struct Holder {
 
 namespace detail {
 
+inline constexpr std::size_t size_tag_bytes = sizeof(std::uint64_t);  ///< in front of encoded Bytes
+
 enum class Settlement : std::uint8_t {
   acknowledge,  ///< done
   give_back,    ///< to somebody else, with attempt + 1
@@ -107,7 +112,7 @@ struct QueuePass {
 [[nodiscard]] Result<std::unique_ptr<class QueueSender>> arrived_sender(QueuePass pass);
 [[nodiscard]] Result<std::unique_ptr<class QueueReceiver>> arrived_receiver(QueuePass pass);
 
-/// The sending end of a queue, below types. One thread at a time (queue.hpp holds the lock).
+/// The sending end of a queue, below types. One thread at a time (SharedEnd has the lock).
 class QueueSender {
  public:
   QueueSender() = default;

@@ -5,16 +5,16 @@
 
 #include <algorithm>
 #include <charconv>
-#include <csignal>
 #include <fstream>
-#include <map>
 #include <memory>
 #include <troupe/troupe.hpp>
 
 #include "actors.hpp"
 #include "chaos.hpp"
+#include "deaths.hpp"
 #include "feeder.hpp"
 #include "judge.hpp"
+#include "pass_result.hpp"
 #include "view.hpp"
 
 namespace verify {
@@ -35,12 +35,6 @@ double seconds_between(TimePoint from, TimePoint to) {
   return std::chrono::duration<double>{to - from}.count();
 }
 
-DeathKind kind_of(const troupe::ExitReason& reason) {
-  if (reason.cause == troupe::ExitCause::hung) return DeathKind::hung;
-  const auto* const signaled = std::get_if<troupe::Signaled>(&reason.status);
-  return signaled != nullptr && signaled->number == SIGKILL ? DeathKind::killed : DeathKind::crashed;
-}
-
 /// The lister's note says how many entries it has given out.
 std::uint64_t entries_listed(const std::string& note) {
   std::uint64_t entries = 0;
@@ -48,23 +42,6 @@ std::uint64_t entries_listed(const std::string& note) {
   if (at != std::string::npos) std::from_chars(note.data() + at + 1, note.data() + note.size(), entries);
   return entries;
 }
-
-/// What one pass came to, entry by entry.
-struct PassResult {
-  IdSet differing{};
-  IdSet missing{};
-  IdSet unreadable{};
-  IdSet seen{};
-  std::uint64_t entries = 0;
-  friend bool operator==(const PassResult&, const PassResult&) = default;
-
-  [[nodiscard]] std::optional<Verdict> verdict(std::uint64_t id) const {
-    if (!seen.contains(id)) return std::nullopt;
-    if (differing.contains(id)) return Verdict::differing;
-    if (missing.contains(id)) return Verdict::missing;
-    return unreadable.contains(id) ? Verdict::unreadable : Verdict::ok;
-  }
-};
 
 class Job {
  public:
@@ -85,7 +62,6 @@ class Job {
   troupe::Result<void> end_pass();
   troupe::Result<IdSet> take_set(SetName set);
   troupe::Result<void> settle();
-  troupe::Result<void> learn_deaths();
   void look(TimePoint now);
   void draw(TimePoint now);
   troupe::Result<void> judge_all();
@@ -112,12 +88,7 @@ class Job {
   std::optional<std::uint64_t> entries_expected_{};
   PassResult result_{};
   std::uint64_t unstable_ = 0;  ///< entries whose verdicts changed between passes
-  std::uint64_t history_ = 0;
-  struct News {
-    std::string cause{};
-    TimePoint when{};
-  };
-  std::map<std::string, News> last_death_{};
+  DeathLog deaths_{};
   TimePoint begin_{};
   TimePoint next_draw_{};
 };
@@ -175,7 +146,7 @@ troupe::Result<void> Job::run_pass() {
   do {
     const TimePoint next = std::min(chaos_->next(), next_draw_);
     if (auto waited = wait_for_progress(next); !waited) return waited;
-    if (auto learned = learn_deaths(); !learned) return learned;
+    if (auto learned = deaths_.learn(*node_); !learned) return learned;
     look(Clock::now());
   } while (!tally_.complete && !is_stalled(Clock::now()));
   return end_pass();
@@ -260,25 +231,10 @@ troupe::Result<void> Job::end_pass() {
 
 bool Job::wants_another_pass(TimePoint now) const {
   if (outcome_.failure || result_.entries == 0) return false;
-  return seconds_between(begin_, now) < options_.seconds_min || !chaos_->is_satisfied(outcome_.deaths.size());
+  return seconds_between(begin_, now) < options_.seconds_min || !chaos_->is_satisfied(deaths_.all().size());
 }
 
 // ---- looking on --------------------------------------------------------------------------------
-
-troupe::Result<void> Job::learn_deaths() {
-  auto history = node_->history(history_);
-  if (!history) return troupe::failure(std::move(history));
-  history_ = history->next;
-  for (const troupe::Transition& step : history->transitions) {
-    if (step.to != troupe::supervision::ChildState::clearing ||
-        step.reason.cause == troupe::ExitCause::shutdown)
-      continue;
-    const std::string cause = to_string(step.reason);
-    outcome_.deaths.push_back({step.name, step.pid, cause, kind_of(step.reason)});
-    last_death_[step.name] = {cause, step.time};
-  }
-  return {};
-}
 
 double Job::fraction_done() const {
   const std::uint64_t expected = entries_expected_.value_or(0);
@@ -289,7 +245,7 @@ double Job::fraction_done() const {
 }
 
 void Job::look(TimePoint now) {
-  chaos_->act(*node_, now, fraction_done(), outcome_.deaths.size());
+  chaos_->act(*node_, now, fraction_done(), deaths_.all().size());
   if (now < next_draw_) return;
   next_draw_ = now + refresh;
   if (auto tally = collector_.ask(HowFar{}, refresh)) {
@@ -307,7 +263,7 @@ void Job::draw(TimePoint now) {
                    .files_total = entries_expected_,
                    .elapsed = now - begin_,
                    .redone = tally_.redone,
-                   .deaths = outcome_.deaths.size(),
+                   .deaths = deaths_.all().size(),
                    .pass = pass_};
   if (tally_.entries && tally_.pass == pass_) picture.files_total = tally_.entries;
   const double seconds = std::max(seconds_between(begin_, now), 1e-3);
@@ -320,9 +276,9 @@ void Job::draw(TimePoint now) {
     if (row.is_hasher) row.done = number < tally_.done_by_hasher.size() ? tally_.done_by_hasher[number] : 0;
     if (child.name == "collector") row.done = counted_before_ + picture.files_done;
     if (child.name == "lister") row.done = entries_listed(child.note);
-    if (const auto at = last_death_.find(child.name); at != last_death_.end()) {
-      row.death = at->second.cause;
-      row.just_died = now - at->second.when < death_is_news_for;
+    if (const auto* const last = deaths_.last_of(child.name)) {
+      row.death = last->reason;
+      row.just_died = now - last->when < death_is_news_for;
     }
     picture.rows.push_back(std::move(row));
   }
@@ -400,7 +356,7 @@ troupe::Result<void> Job::settle() {
   outcome_.redone = tally->redone;
   outcome_.counted_twice = tally->doubled;
   outcome_.dropped_duplicates = tally->duplicates_dropped;
-  if (auto learned = learn_deaths(); !learned) return learned;
+  if (auto learned = deaths_.learn(*node_); !learned) return learned;
   return node_->stop();
 }
 
@@ -427,6 +383,7 @@ Outcome Job::run() {
   };
   outcome_.passes = 0;
   if (auto done = whole(); !done) outcome_.failure = done.error().text;
+  outcome_.deaths = deaths_.all();
   view_.finish();
   node_.reset();
   if (pass_ > 0) name_paths();

@@ -12,6 +12,7 @@
 
 #include "actor_test.hpp"
 #include "deposits.hpp"
+#include "transport/blobs.hpp"
 
 namespace troupe {
 namespace {
@@ -21,7 +22,9 @@ using supervision::ChildState;
 using test::at_once;
 using test::deposits;
 using test::none_left;
+using test::ones;
 using test::patience;
+using test::sum_of;
 using test::used;
 
 struct Sum {
@@ -49,17 +52,6 @@ struct Pass {
   std::uint32_t deaths = 0;
 };
 struct Flood {};
-
-std::uint64_t sum_of(const Blob& blob) {
-  std::uint64_t sum = 0;
-  for (const std::byte byte : blob.bytes().value()) sum += static_cast<std::uint64_t>(byte);
-  return sum;
-}
-
-Blob ones(std::size_t bytes) {
-  return Blob::create(bytes, [](std::span<std::byte> room) { std::ranges::fill(room, std::byte{1}); })
-      .value();
-}
 
 struct Reader {
   using accepts = messages<Sum, Keep, Make, Write>;

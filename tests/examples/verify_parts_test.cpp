@@ -490,13 +490,19 @@ TEST(FileCheck, BeginsAgainWhenTheCheckpointMakesNoSense) {
   EXPECT_EQ(check_to_the_end(check), Verdict::ok);
 }
 
-TEST(FileCheck, FindsAFileThatShrinksMeanwhileDiffering) {
-  const Folder folder;
+/// Of "file", which takes three steps; the first is done.
+FileCheck begun_check(const Folder& folder) {
   const auto text = noise(3 * FileCheck::step_bytes_max);
   folder.write("file", text);
   auto check = FileCheck::create(folder.path()).value();
   check.begin({digest_of(text), "file"});
   EXPECT_FALSE(check.step());
+  return check;
+}
+
+TEST(FileCheck, FindsAFileThatShrinksMeanwhileDiffering) {
+  const Folder folder;
+  auto check = begun_check(folder);
   fs::resize_file(folder / "file", 10);
   EXPECT_EQ(check_to_the_end(check), Verdict::differing);
   EXPECT_EQ(check.step(), Verdict::differing);
@@ -504,11 +510,7 @@ TEST(FileCheck, FindsAFileThatShrinksMeanwhileDiffering) {
 
 TEST(FileCheck, KeepsReadingAFileThatVanishesMeanwhile) {
   const Folder folder;
-  const auto text = noise(3 * FileCheck::step_bytes_max);
-  folder.write("file", text);
-  auto check = FileCheck::create(folder.path()).value();
-  check.begin({digest_of(text), "file"});
-  EXPECT_FALSE(check.step());
+  auto check = begun_check(folder);
   fs::remove(folder / "file");
   EXPECT_EQ(check_to_the_end(check), Verdict::ok);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Control packets and envelopes from a hostile process: every record is bounded, whatever its bytes say.
 
-#include <troupe/runtime/control.hpp>
+#include <troupe/runtime/control_lanes.hpp>
 #include <troupe/transport/envelope.hpp>
 
 #include "target.hpp"

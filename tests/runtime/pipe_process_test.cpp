@@ -13,12 +13,15 @@
 
 #include "leaves_nothing.hpp"
 #include "printing.hpp"
+#include "transport/carriers.hpp"
+#include "transport/kind_of.hpp"
 #include "wire.hpp"
 
 namespace troupe {
 namespace {
 
 using namespace std::chrono_literals;
+using test::kind_of;
 using test::patience;
 
 struct Request {
@@ -49,21 +52,6 @@ void ask(Near end, int number) {
   if (end.receive(patience).value().square != number * number) throw std::runtime_error{"a wrong answer"};
 }
 
-template <class T>
-std::string kind_of(const Result<T>& result) {
-  return result ? "done" : std::string{to_string(result.error().kind)};
-}
-
-const char* name_of(Carrier carrier) {
-  switch (carrier) {
-    case Carrier::shared_memory: return "lane";
-    case Carrier::pipe: return "pipe";
-    case Carrier::stream: return "stream";
-    case Carrier::packet: return "packet";
-  }
-  return "?";
-}
-
 class PipeProcesses : public test::LeavesNothing,
                       public ::testing::WithParamInterface<std::tuple<StartMethod, Carrier>> {
  protected:
@@ -78,11 +66,10 @@ class PipeProcesses : public test::LeavesNothing,
 
 INSTANTIATE_TEST_SUITE_P(Runtime, PipeProcesses,
                          ::testing::Combine(::testing::Values(StartMethod::forkserver, StartMethod::spawn),
-                                            ::testing::Values(Carrier::shared_memory, Carrier::pipe,
-                                                              Carrier::stream, Carrier::packet)),
+                                            ::testing::ValuesIn(test::carriers)),
                          [](const auto& one) {
                            return ::testing::PrintToString(std::get<0>(one.param)) + "_" +
-                                  name_of(std::get<1>(one.param));
+                                  ::testing::PrintToString(std::get<1>(one.param));
                          });
 
 TEST_P(PipeProcesses, AServerAnswersAndSeesTheEndOfItsClient) {

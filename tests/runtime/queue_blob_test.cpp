@@ -14,6 +14,7 @@
 
 #include "deposits.hpp"
 #include "leaves_nothing.hpp"
+#include "transport/blobs.hpp"
 
 namespace troupe {
 namespace {
@@ -21,6 +22,8 @@ namespace {
 using namespace std::chrono_literals;
 using test::deposits;
 using test::none_left;
+using test::ones;
+using test::sum_of;
 using test::used;
 
 constexpr auto patience = 20s;
@@ -34,17 +37,6 @@ struct Seen {
   std::uint32_t attempt = 0;
   std::uint64_t sum = 0;
 };
-
-std::uint64_t sum_of(const Blob& blob) {
-  std::uint64_t sum = 0;
-  for (const std::byte byte : blob.bytes().value()) sum += static_cast<std::uint64_t>(byte);
-  return sum;
-}
-
-Blob ones(std::size_t bytes) {
-  return Blob::create(bytes, [](std::span<std::byte> room) { std::ranges::fill(room, std::byte{1}); })
-      .value();
-}
 
 void look(Receiver<Picture> in, Sender<Seen> out) {
   for (auto& picture : in) {

@@ -13,6 +13,7 @@
 #include <troupe/transport/channel_layout.hpp>
 #include <troupe/transport/descriptor_passing.hpp>
 
+#include "transport/carriers.hpp"
 #include "transport/channel_cases/fixture.hpp"
 
 namespace troupe {
@@ -316,7 +317,7 @@ TEST(ChannelOptions, ThatCannotBeAreRefused) {
   EXPECT_EQ(kind_of(create_channel({.frame_bytes_max = channel::frame_bytes_limit + 1})), "invalid");
   EXPECT_EQ(kind_of(create_channel({.carrier = Carrier::packet, .frame_bytes_max = 100'000})), "invalid");
   EXPECT_EQ(kind_of(create_channel({.carrier = static_cast<Carrier>(9)})), "invalid");
-  for (const auto carrier : {Carrier::shared_memory, Carrier::pipe, Carrier::stream, Carrier::packet}) {
+  for (const auto carrier : test::carriers) {
     EXPECT_EQ(kind_of(channel_from({.carrier = carrier, .frame_bytes_max = 10})), "invalid");
     std::vector<OwnedFd> none(7);
     EXPECT_EQ(kind_of(channel_from({carrier, 10, std::move(none)})), "invalid");

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <string>
 
+#include "transport/carriers.hpp"
 #include "transport/channel_cases/fixture.hpp"
 #include "transport/stepper.hpp"
 
@@ -99,18 +100,8 @@ class ChannelStepping : public test::NothingLeft, public testing::WithParamInter
   std::function<void()> prepare;  ///< what the test does before there is a child
 };
 
-INSTANTIATE_TEST_SUITE_P(Carriers, ChannelStepping,
-                         testing::Values(Carrier::shared_memory, Carrier::pipe, Carrier::stream,
-                                         Carrier::packet),
-                         [](const auto& one) -> std::string {
-                           switch (one.param) {
-                             case Carrier::shared_memory: return "lane";
-                             case Carrier::pipe: return "pipe";
-                             case Carrier::stream: return "stream";
-                             case Carrier::packet: return "packet";
-                           }
-                           return "?";
-                         });
+INSTANTIATE_TEST_SUITE_P(Carriers, ChannelStepping, testing::ValuesIn(test::carriers),
+                         testing::PrintToStringParamName());
 
 /// Made before anything is stepped: to make it takes more instructions than to send it.
 const std::vector<std::byte> frame_one = test::pattern(1, frame_bytes);

@@ -23,10 +23,6 @@ using test::Forked;
 
 constexpr Duration patience = 20s;
 
-int wait_for_ever() {
-  for (;;) ::pause();
-}
-
 /// Two ends, one of them held by this process: its death, or its closing, is what the peer is to see.
 struct Ends {
   Ends() {
@@ -60,7 +56,7 @@ struct Lingering {
     const OwnedFd write_end{pipe[1]};
     child.emplace([&] {
       first();
-      return ::write(write_end.get(), "x", 1) == 1 ? wait_for_ever() : 1;
+      return ::write(write_end.get(), "x", 1) == 1 ? test::wait_to_be_killed() : 1;
     });
     if (!wait_readable(read_end.get(), deadline_in(patience)))
       throw Failure{{ErrorKind::timed_out, 0, "child"}};

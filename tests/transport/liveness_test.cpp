@@ -26,10 +26,6 @@ using test::Forked;
 
 constexpr Duration patience = 20s;
 
-int wait_for_ever() {
-  for (;;) ::pause();
-}
-
 /// A child and what it says of itself.
 struct Marked {
   Marked() : child{start()} { read_end.reset(); }
@@ -46,7 +42,7 @@ struct Marked {
     const OwnedFd write_end{ends[1]};
     Forked forked{[&] {
       const ProcessMark own = own_mark().value();
-      return ::write(write_end.get(), &own, sizeof own) == sizeof own ? wait_for_ever() : 1;
+      return ::write(write_end.get(), &own, sizeof own) == sizeof own ? test::wait_to_be_killed() : 1;
     }};
     if (::read(read_end.get(), &mark, sizeof mark) != sizeof mark)
       throw Failure{{ErrorKind::down, 0, "no mark"}};

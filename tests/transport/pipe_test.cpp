@@ -14,6 +14,7 @@
 #include <troupe/transport/select.hpp>
 #include <vector>
 
+#include "transport/carriers.hpp"
 #include "transport/channel_cases/fixture.hpp"
 
 namespace troupe {
@@ -44,20 +45,8 @@ class PipeEnds : public test::NothingLeft, public testing::WithParamInterface<Ca
   }
 };
 
-std::string carrier_name(const testing::TestParamInfo<Carrier>& one) {
-  switch (one.param) {
-    case Carrier::shared_memory: return "lane";
-    case Carrier::pipe: return "pipe";
-    case Carrier::stream: return "stream";
-    case Carrier::packet: return "packet";
-  }
-  return "?";
-}
-
-INSTANTIATE_TEST_SUITE_P(Carriers, PipeEnds,
-                         testing::Values(Carrier::shared_memory, Carrier::pipe, Carrier::stream,
-                                         Carrier::packet),
-                         carrier_name);
+INSTANTIATE_TEST_SUITE_P(Carriers, PipeEnds, testing::ValuesIn(test::carriers),
+                         testing::PrintToStringParamName());
 
 TEST_P(PipeEnds, CarryOneTypeEachWay) {
   auto [near, far] = create();
@@ -126,7 +115,7 @@ TEST_P(PipeEnds, SeeADeadEndAtOnce) {
     auto end = Far::from(std::move(parts)).value();
     if (!end.send({{1}})) return 1;
     answered.open();
-    for (;;) ::pause();
+    return test::wait_to_be_killed();
   }};
   parts.descriptors.clear();
   ASSERT_TRUE(answered.wait());
@@ -141,8 +130,7 @@ TEST_P(PipeEnds, WakeAReceiveWithoutADeadlineWhenTheOtherEndDies) {
   auto parts = far.take_parts().value();
   Forked child{[&] {
     const auto end = Far::from(std::move(parts)).value();
-    for (;;) ::pause();
-    return 0;
+    return test::wait_to_be_killed();
   }};
   parts.descriptors.clear();
   std::thread killer{[&] { ::kill(child.pid(), SIGKILL); }};
@@ -327,7 +315,7 @@ TEST_P(PipeEnds, CarryBlobsOverSocketsAndRefuseThemElsewhere) {
 class PipesOverSockets : public PipeEnds {};
 
 INSTANTIATE_TEST_SUITE_P(Carriers, PipesOverSockets, testing::Values(Carrier::stream, Carrier::packet),
-                         carrier_name);
+                         testing::PrintToStringParamName());
 
 TEST_P(PipesOverSockets, CarryAsManyDescriptorsAsAFrameMayHave) {
   using Images = std::vector<Blob>;

@@ -33,7 +33,7 @@ int own(const QueueOptions& options, int items, const SocketChannel& to) {
   std::vector<int> numbers;
   for (const OwnedFd& fd : descriptors) numbers.push_back(fd.get());
   to.send(std::as_bytes(std::span{&items, 1}), numbers, deadline_in(patience)).value();
-  for (;;) ::pause();
+  return test::wait_to_be_killed();
 }
 
 struct OwnedQueue {

@@ -23,6 +23,7 @@
 
 #include "transport/attached_queue.hpp"
 #include "transport/forked.hpp"
+#include "transport/gate.hpp"
 #include "transport/lane_ends.hpp"
 #include "transport/nothing_left.hpp"
 #include "transport/shared_value.hpp"
@@ -33,22 +34,13 @@ namespace {
 using namespace std::chrono_literals;
 using test::attached;
 using test::Forked;
+using test::Gate;
 
 constexpr auto patience = 20s;
 
 struct Job {
   int number = 0;
   std::string text{};
-};
-
-/// Opened by one process, waited for by another.
-class Gate {
- public:
-  void open() const { ring(bell_.get()); }
-  [[nodiscard]] bool wait() const { return select({Waitable{bell_.get(), {}}}, patience).has_value(); }
-
- private:
-  OwnedFd bell_ = create_bell().value();
 };
 
 /// Waits until that process sleeps, for whatever.

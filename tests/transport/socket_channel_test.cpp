@@ -14,6 +14,7 @@
 #include <troupe/transport/memory_map.hpp>
 
 #include "transport/forked.hpp"
+#include "transport/kind_of.hpp"
 #include "transport/lane_ends.hpp"
 #include "transport/nothing_left.hpp"
 
@@ -21,14 +22,10 @@ namespace troupe {
 namespace {
 
 using namespace std::chrono_literals;
+using test::kind_of;
 using test::pattern;
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
-
-template <class T>
-std::string kind(const Result<T>& result) {
-  return result ? "done" : std::string{to_string(result.error().kind)};
-}
 
 /// Needs no descriptor itself, unlike a look into /proc.
 int open_below(int bound) {
@@ -77,11 +74,11 @@ TEST_F(Channel, DeliversTheLargestPacketAndRefusesALargerOne) {
   ASSERT_TRUE(packet);
   EXPECT_EQ(packet->bytes, size);
   EXPECT_EQ(buffer, largest);
-  EXPECT_EQ(kind(ours.send(std::vector<std::byte>(size + 1), {}, deadline_in(1s))), "invalid");
+  EXPECT_EQ(kind_of(ours.send(std::vector<std::byte>(size + 1), {}, deadline_in(1s))), "invalid");
 }
 
 TEST_F(Channel, RefusesAPacketWithNothingInItSinceThatReadsAsTheEnd) {
-  EXPECT_EQ(kind(ours.send({}, {}, deadline_in(1s))), "invalid");
+  EXPECT_EQ(kind_of(ours.send({}, {}, deadline_in(1s))), "invalid");
 }
 
 TEST_F(Channel, CarriesDescriptorsThatAreCloseOnExec) {
@@ -117,7 +114,7 @@ TEST_F(Channel, CarriesAsManyDescriptorsAsItSaysAndRefusesOneMore) {
   EXPECT_EQ(receive().value().descriptors.size(), SocketChannel::descriptors_max);
 
   const std::vector<int> more(SocketChannel::descriptors_max + 1, bell.get());
-  EXPECT_EQ(kind(ours.send(bytes_of("x"), more, deadline_in(1s))), "invalid");
+  EXPECT_EQ(kind_of(ours.send(bytes_of("x"), more, deadline_in(1s))), "invalid");
 }
 
 TEST_F(Channel, ClosesDescriptorsThatNobodyTakes) {
@@ -161,16 +158,16 @@ TEST_F(Channel, SaysThatAPacketWasLargerThanItsBuffer) {
   ASSERT_TRUE(ours.send(bytes_of("too long"), one, deadline_in(10s)));
   ASSERT_TRUE(ours.send(bytes_of("ok"), {}, deadline_in(10s)));
   std::array<std::byte, 4> small{};
-  EXPECT_EQ(kind(theirs.receive(small, deadline_in(10s))), "malformed");
+  EXPECT_EQ(kind_of(theirs.receive(small, deadline_in(10s))), "malformed");
   EXPECT_EQ(theirs.receive(small, deadline_in(10s)).value().bytes, 2U)
       << "the packet is gone, the next one is not";
 }
 
 TEST_F(Channel, TimesOutNotBeforeTheDeadline) {
   const auto deadline = deadline_in(3ms);
-  EXPECT_EQ(kind(theirs.receive(buffer, deadline)), "timed_out");
+  EXPECT_EQ(kind_of(theirs.receive(buffer, deadline)), "timed_out");
   EXPECT_GE(Clock::now(), deadline);
-  EXPECT_EQ(kind(theirs.receive(buffer, Clock::now() - 1s)), "timed_out");
+  EXPECT_EQ(kind_of(theirs.receive(buffer, Clock::now() - 1s)), "timed_out");
 }
 
 TEST_F(Channel, TimesOutWhenThePeerDoesNotRead) {
@@ -179,18 +176,18 @@ TEST_F(Channel, TimesOutWhenThePeerDoesNotRead) {
   std::size_t sent = 0;
   auto result = Result<void>{};
   while ((result = ours.send(packet, {}, deadline))) ++sent;
-  EXPECT_EQ(kind(result), "timed_out");
+  EXPECT_EQ(kind_of(result), "timed_out");
   EXPECT_GE(Clock::now(), deadline);
   for (std::size_t i = 0; i < sent; ++i) EXPECT_EQ(receive().value().bytes, packet.size());
-  EXPECT_EQ(kind(receive(0ns)), "timed_out") << "what timed out was not sent";
+  EXPECT_EQ(kind_of(receive(0ns)), "timed_out") << "what timed out was not sent";
 }
 
 TEST_F(Channel, IsClosedOnceEverythingSentBeforeHasBeenReceived) {
   ASSERT_TRUE(ours.send(bytes_of("last words"), {}, deadline_in(10s)));
   ours = SocketChannel{};
   EXPECT_EQ(text(receive().value()), "last words");
-  EXPECT_EQ(kind(receive()), "closed");
-  EXPECT_EQ(kind(theirs.send(bytes_of("x"), {}, deadline_in(1s))), "closed");
+  EXPECT_EQ(kind_of(receive()), "closed");
+  EXPECT_EQ(kind_of(theirs.send(bytes_of("x"), {}, deadline_in(1s))), "closed");
 }
 
 TEST_F(Channel, IsClosedOnlyThenAlsoIfThePeerLeftSomethingUnread) {
@@ -198,13 +195,13 @@ TEST_F(Channel, IsClosedOnlyThenAlsoIfThePeerLeftSomethingUnread) {
   ASSERT_TRUE(ours.send(bytes_of("last words"), {}, deadline_in(10s)));
   ours = SocketChannel{};
   EXPECT_EQ(text(receive().value()), "last words");
-  EXPECT_EQ(kind(receive()), "closed");
-  EXPECT_EQ(kind(receive()), "closed");
+  EXPECT_EQ(kind_of(receive()), "closed");
+  EXPECT_EQ(kind_of(receive()), "closed");
 }
 
 TEST_F(Channel, WakesItsReaderWhenThePeerCloses) {
   std::thread closer{[&] { ours = SocketChannel{}; }};
-  EXPECT_EQ(kind(receive()), "closed");
+  EXPECT_EQ(kind_of(receive()), "closed");
   closer.join();
 }
 
@@ -238,7 +235,7 @@ TEST_F(Channel, DeliversOnlyWholePacketsOfASenderThatIsKilled) {
     for (;; ++n) {
       const auto packet = receiving.receive(buffer, deadline_in(10s));
       if (!packet) {
-        ASSERT_EQ(kind(packet), "closed");
+        ASSERT_EQ(kind_of(packet), "closed");
         break;
       }
       const auto expected = pattern(n, 1 + n * 977 % 20'000);

@@ -11,7 +11,9 @@
 #include <string_view>
 #include <thread>
 
+#include "listening_child.hpp"
 #include "transport/forked.hpp"
+#include "transport/kind_of.hpp"
 #include "transport/lane_ends.hpp"
 #include "transport/nothing_left.hpp"
 
@@ -20,26 +22,28 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::Forked;
+using test::kind_of;
+using test::ListeningChild;
 using test::pattern;
 
 constexpr Duration hang = 60s;
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
 
-template <class T>
-std::string kind(const Result<T>& result) {
-  return result ? "done" : std::string{to_string(result.error().kind)};
-}
-
 std::string text(Channel& channel, Duration within = hang) {
   std::vector<std::byte> buffer;
   const auto frame = channel.receive(buffer, deadline_in(within));
-  if (!frame) return kind(frame);
+  if (!frame) return kind_of(frame);
   return {reinterpret_cast<const char*>(frame->bytes.data()), frame->bytes.size()};
 }
 
 Result<void> send(Channel& channel, std::string_view words, Duration within = hang) {
   return channel.send(bytes_of(words), {}, deadline_in(within));
+}
+
+/// Of the socket of an ipc endpoint.
+std::filesystem::path folder_of(const std::string& endpoint) {
+  return std::filesystem::path{endpoint.substr(std::string_view{"ipc://"}.size())}.parent_path();
 }
 
 template <class ChannelType>
@@ -80,7 +84,7 @@ TYPED_TEST(ZmqChannels, CarriesTheLargestFrameAndRefusesALongerOne) {
   std::vector<std::byte> buffer;
   ASSERT_TRUE(this->theirs->receive(buffer, deadline_in(hang)));
   EXPECT_EQ(buffer, largest);
-  EXPECT_EQ(kind(this->ours->send(std::vector<std::byte>((1U << 20U) + 1), {}, deadline_in(hang))),
+  EXPECT_EQ(kind_of(this->ours->send(std::vector<std::byte>((1U << 20U) + 1), {}, deadline_in(hang))),
             "invalid");
 }
 
@@ -90,13 +94,13 @@ TYPED_TEST(ZmqChannels, TimesOutWhenFullAndHasSentNothing) {
   auto deadline = deadline_in(20ms);
   auto result = Result<void>{};
   while ((result = this->ours->send(bytes_of(std::to_string(sent)), {}, deadline))) ++sent;
-  EXPECT_EQ(kind(result), "timed_out");
+  EXPECT_EQ(kind_of(result), "timed_out");
   EXPECT_GE(Clock::now(), deadline);
   EXPECT_EQ(sent, 4);
   for (int i = 0; i < sent; ++i) EXPECT_EQ(text(*this->theirs), std::to_string(i));
   deadline = deadline_in(20ms);
   std::vector<std::byte> buffer;
-  EXPECT_EQ(kind(this->theirs->receive(buffer, deadline)), "timed_out");
+  EXPECT_EQ(kind_of(this->theirs->receive(buffer, deadline)), "timed_out");
   EXPECT_GE(Clock::now(), deadline);
 }
 
@@ -122,7 +126,7 @@ TYPED_TEST(ZmqChannels, IsClosedOnceEverythingHasBeenReceivedAndTheOtherDirectio
   this->join("ipc://*");
   ASSERT_TRUE(send(*this->ours, "last words"));
   this->ours->close();
-  EXPECT_EQ(kind(send(*this->ours, "more")), "closed");
+  EXPECT_EQ(kind_of(send(*this->ours, "more")), "closed");
   EXPECT_EQ(text(*this->theirs), "last words");
   EXPECT_EQ(text(*this->theirs), "closed");
   EXPECT_EQ(text(*this->theirs), "closed");
@@ -134,7 +138,7 @@ TYPED_TEST(ZmqChannels, IsClosedBothWaysWhenAnEndIsDestroyed) {
   this->join("ipc://*");
   ASSERT_TRUE(send(*this->ours, "last words"));
   this->ours.reset();
-  EXPECT_EQ(kind(send(*this->theirs, "hello?")), "closed");
+  EXPECT_EQ(kind_of(send(*this->theirs, "hello?")), "closed");
   EXPECT_EQ(text(*this->theirs), "last words");
   EXPECT_EQ(text(*this->theirs), "closed");
 }
@@ -153,30 +157,20 @@ TYPED_TEST(ZmqChannels, SaysDownWhenThePeersProcessIsKilledAfterAllThatHadArrive
     ASSERT_TRUE(send(*this->ours, "got two"));
     ASSERT_TRUE(child.wait(deadline_in(hang)));
     EXPECT_EQ(text(*this->ours), "down");
-    EXPECT_EQ(kind(send(*this->ours, "hello?")), "down");
+    EXPECT_EQ(kind_of(send(*this->ours, "hello?")), "down");
   }
 }
 
 TYPED_TEST(ZmqChannels, TheEndThatConnectedSeesTheOtherDieAndRemovesItsFolder) {
-  int pipe_ends[2];
-  ASSERT_EQ(::pipe(pipe_ends), 0);
-  const OwnedFd out{pipe_ends[0]};
-  OwnedFd in{pipe_ends[1]};
-  Forked child{[&] {
+  const ListeningChild listens{[](const auto& tell) {
     auto end = TypeParam::listen("ipc://*").value();
-    const std::string& endpoint = end->endpoint();
-    if (::write(in.get(), endpoint.c_str(), endpoint.size() + 1) == -1) return 1;
+    tell(end->endpoint());
     static_cast<void>(text(*end));
-    ::kill(::getpid(), SIGKILL);
-    return 2;
+    return ::kill(::getpid(), SIGKILL);
   }};
-  in.reset();
-  std::string endpoint(200, '\0');
-  ASSERT_GT(::read(out.get(), endpoint.data(), endpoint.size()), 0);
-  endpoint.resize(endpoint.find('\0'));
-  const auto folder = std::filesystem::path{endpoint.substr(6)}.parent_path();
+  const auto folder = folder_of(listens.endpoint);
   EXPECT_EQ(std::filesystem::status(folder).permissions(), std::filesystem::perms::owner_all);
-  this->ours = TypeParam::connect(endpoint, {}, deadline_in(hang)).value();
+  this->ours = TypeParam::connect(listens.endpoint, {}, deadline_in(hang)).value();
   ASSERT_TRUE(send(*this->ours, "die"));
   EXPECT_EQ(text(*this->ours), "down");
   EXPECT_TRUE(std::filesystem::exists(folder));
@@ -185,27 +179,17 @@ TYPED_TEST(ZmqChannels, TheEndThatConnectedSeesTheOtherDieAndRemovesItsFolder) {
 }
 
 TYPED_TEST(ZmqChannels, AFolderThatNobodyIsLeftForGoesWithTheNextOneThatIsMade) {
-  int pipe_ends[2];
-  ASSERT_EQ(::pipe(pipe_ends), 0);
-  const OwnedFd out{pipe_ends[0]};
-  OwnedFd in{pipe_ends[1]};
-  Forked child{[&] {
+  ListeningChild listens{[](const auto& tell) {
     auto end = TypeParam::listen("ipc://*").value();
-    const std::string& endpoint = end->endpoint();
-    if (::write(in.get(), endpoint.c_str(), endpoint.size() + 1) == -1) return 1;
-    ::kill(::getpid(), SIGKILL);
-    return 2;
+    tell(end->endpoint());
+    return ::kill(::getpid(), SIGKILL);
   }};
-  in.reset();
-  std::string endpoint(200, '\0');
-  ASSERT_GT(::read(out.get(), endpoint.data(), endpoint.size()), 0);
-  endpoint.resize(endpoint.find('\0'));
-  const auto folder = std::filesystem::path{endpoint.substr(6)}.parent_path();
-  ASSERT_TRUE(child.wait(deadline_in(hang)));
+  const auto folder = folder_of(listens.endpoint);
+  ASSERT_TRUE(listens.child.wait(deadline_in(hang)));
   EXPECT_TRUE(std::filesystem::exists(folder));
   this->ours = TypeParam::listen("ipc://*").value();
   EXPECT_FALSE(std::filesystem::exists(folder));
-  const auto own = std::filesystem::path{this->ours->endpoint().substr(6)}.parent_path();
+  const auto own = folder_of(this->ours->endpoint());
   EXPECT_TRUE(std::filesystem::exists(own));
   this->ours.reset();
   EXPECT_FALSE(std::filesystem::exists(own));
@@ -215,8 +199,8 @@ TYPED_TEST(ZmqChannels, AForkedChildIsRefusedTheCopyAndHasAChannelOfItsOwn) {
   this->join("ipc://*");
   Forked child{[&] {
     std::vector<std::byte> buffer;
-    if (kind(send(*this->ours, "no")) != "refused") return 1;
-    if (kind(this->theirs->receive(buffer, deadline_in(hang))) != "refused") return 2;
+    if (kind_of(send(*this->ours, "no")) != "refused") return 1;
+    if (kind_of(this->theirs->receive(buffer, deadline_in(hang))) != "refused") return 2;
     this->ours->close();
     this->ours.reset();
     auto own = TypeParam::listen("ipc://*").value();
@@ -257,11 +241,11 @@ TYPED_TEST(ZmqChannels, TheCopyInAForkedChildDoesNotHideTheDeathOfTheOriginal) {
 TYPED_TEST(ZmqChannels, ItsSignIsReadableWhileReceiveWouldNotWait) {
   this->join("ipc://*");
   const Waitable ready = this->theirs->readable();
-  EXPECT_EQ(kind(select({ready}, 0ns)), "timed_out");
+  EXPECT_EQ(kind_of(select({ready}, 0ns)), "timed_out");
   ASSERT_TRUE(send(*this->ours, "x"));
   ASSERT_TRUE(select({ready}, hang));
   EXPECT_EQ(text(*this->theirs, 0ns), "x");
-  EXPECT_EQ(kind(select({ready}, 0ns)), "timed_out");
+  EXPECT_EQ(kind_of(select({ready}, 0ns)), "timed_out");
   this->ours->close();
   ASSERT_TRUE(select({ready}, hang));
   EXPECT_EQ(text(*this->theirs, 0ns), "closed");
@@ -285,7 +269,7 @@ TYPED_TEST(ZmqChannels, TakesNoDescriptorAndLeavesClosedStandardOnesFree) {
 TYPED_TEST(ZmqChannels, TellsASecondPeerThatItHasOne) {
   this->join("ipc://*");
   const auto second = TypeParam::connect(this->ours->endpoint(), {}, deadline_in(hang));
-  ASSERT_EQ(kind(second), "refused");
+  ASSERT_EQ(kind_of(second), "refused");
   EXPECT_NE(second.error().text.find("already"), std::string::npos) << second.error().text;
   ASSERT_TRUE(send(*this->ours, "x"));
   EXPECT_EQ(text(*this->theirs), "x");
@@ -295,7 +279,7 @@ TYPED_TEST(ZmqChannels, ConnectsBeforeAnybodyListensAndTimesOutNotBeforeTheDeadl
   this->ours = TypeParam::listen("ipc://*").value();
   const std::string endpoint = this->ours->endpoint() + "-later";
   const auto deadline = deadline_in(20ms);
-  EXPECT_EQ(kind(TypeParam::connect(endpoint, {}, deadline)), "timed_out");
+  EXPECT_EQ(kind_of(TypeParam::connect(endpoint, {}, deadline)), "timed_out");
   EXPECT_GE(Clock::now(), deadline);
   std::thread later{[&] { this->theirs = TypeParam::connect(endpoint, {}, deadline_in(hang)).value(); }};
   const auto listens = TypeParam::listen(endpoint).value();
@@ -310,7 +294,7 @@ class ZmqChannelEnds : public test::NothingLeft {};
 
 TEST_F(ZmqChannelEnds, RefusesAPeerThatMakesAnotherPromise) {
   const auto ours = AtMostOnceChannel::listen("ipc://*").value();
-  EXPECT_EQ(kind(AtLeastOnceChannel::connect(ours->endpoint(), {}, deadline_in(hang))), "refused");
+  EXPECT_EQ(kind_of(AtLeastOnceChannel::connect(ours->endpoint(), {}, deadline_in(hang))), "refused");
 }
 
 }  // namespace

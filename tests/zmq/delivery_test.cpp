@@ -13,6 +13,7 @@
 
 #include "breaking_relay.hpp"
 #include "transport/forked.hpp"
+#include "transport/kind_of.hpp"
 #include "transport/nothing_left.hpp"
 
 namespace troupe::zmq {
@@ -20,13 +21,9 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::Forked;
+using test::kind_of;
 
 constexpr Duration hang = 60s;
-
-template <class T>
-std::string kind(const Result<T>& result) {
-  return result ? "done" : std::string{to_string(result.error().kind)};
-}
 
 std::vector<std::byte> numbered(std::uint64_t number, std::size_t bytes) {
   std::vector<std::byte> frame(std::max(bytes, sizeof number), static_cast<std::byte>(number));
@@ -48,7 +45,7 @@ Seen receive_all(Channel& channel) {
   for (std::uint64_t next = 0;;) {
     const auto frame = channel.receive(buffer, deadline_in(hang));
     if (!frame) {
-      seen.end = kind(frame);
+      seen.end = kind_of(frame);
       return seen;
     }
     std::uint64_t number = 0;
@@ -62,10 +59,15 @@ Seen receive_all(Channel& channel) {
 
 class ZmqDelivery : public test::NothingLeft {
  protected:
+  struct Exchanged {
+    Seen ours{};
+    Seen theirs{};
+    ChannelCounts counts{};  ///< of our end
+  };
   /// Frames in both directions while their connection breaks `breaks` times.
   template <class ChannelType>
-  void exchange_over_breaks(unsigned seed, int breaks, Seen& at_ours, Seen& at_theirs,
-                            ChannelCounts& counts) {
+  static Exchanged exchange_over_breaks(unsigned seed, int breaks) {
+    Exchanged result;
     constexpr std::uint64_t frames = 3000;
     auto ours = ChannelType::listen("tcp://127.0.0.1:*").value();
     test::BreakingRelay relay{ours->endpoint(), seed, breaks};
@@ -77,23 +79,20 @@ class ZmqDelivery : public test::NothingLeft {
     };
     std::thread one{[&] { send_all(*ours); }};
     std::thread other{[&] { send_all(*theirs); }};
-    std::thread reads{[&] { at_theirs = receive_all(*theirs); }};
-    at_ours = receive_all(*ours);
+    std::thread reads{[&] { result.theirs = receive_all(*theirs); }};
+    result.ours = receive_all(*ours);
     for (auto* thread : {&one, &other, &reads}) thread->join();
     EXPECT_EQ(relay.breaks_left(), 0) << "the test is to break it that often";
-    counts = ours->counts();
-    EXPECT_EQ(at_ours.frames + at_ours.missing, frames);
-    EXPECT_EQ(at_theirs.frames + at_theirs.missing, frames);
+    for (const Seen& seen : {result.ours, result.theirs}) EXPECT_EQ(seen.frames + seen.missing, frames);
+    result.counts = ours->counts();
+    return result;
   }
 };
 
 TEST_F(ZmqDelivery, AtLeastOnceLosesNothingAndDoublesNothingOverBrokenConnections) {
   std::uint64_t again = 0;
   for (unsigned seed = 1; seed <= 5; ++seed) {
-    Seen ours;
-    Seen theirs;
-    ChannelCounts counts;
-    exchange_over_breaks<AtLeastOnceChannel>(seed, 20, ours, theirs, counts);
+    const auto [ours, theirs, counts] = exchange_over_breaks<AtLeastOnceChannel>(seed, 20);
     for (const auto& seen : {ours, theirs}) {
       EXPECT_EQ(seen.missing, 0U);
       EXPECT_EQ(seen.wrong, 0U);
@@ -110,10 +109,7 @@ TEST_F(ZmqDelivery, AtLeastOnceLosesNothingAndDoublesNothingOverBrokenConnection
 TEST_F(ZmqDelivery, AtMostOnceDoublesNothingAndCountsWhatItLosesOverBrokenConnections) {
   std::uint64_t lost = 0;
   for (unsigned seed = 1; seed <= 5; ++seed) {
-    Seen ours;
-    Seen theirs;
-    ChannelCounts counts;
-    exchange_over_breaks<AtMostOnceChannel>(seed, 10, ours, theirs, counts);
+    const auto [ours, theirs, counts] = exchange_over_breaks<AtMostOnceChannel>(seed, 10);
     for (const auto& seen : {ours, theirs}) {
       EXPECT_EQ(seen.wrong, 0U);
       EXPECT_EQ(seen.end, "closed") << "its end is told whatever is lost";
@@ -176,7 +172,7 @@ void kill_senders(int kills, unsigned seed) {
     auto frame = ours->receive(buffer, deadline_in(hang));
     for (; frame; frame = ours->receive(buffer, deadline_in(hang)), ++next)
       ASSERT_EQ(buffer, numbered(next, 1 + next * 977 % 5000)) << "torn, lost or twice";
-    EXPECT_EQ(kind(frame), "down");
+    EXPECT_EQ(kind_of(frame), "down");
     frames += next;
   }
   std::printf("%d senders killed, %llu frames, 0 torn, 0 lost before the last, 0 twice\n", kills,
@@ -204,7 +200,7 @@ TEST_F(ZmqDelivery, ASenderIsToldThatItsReceiverWasKilled) {
     }};
     auto sent = Result<void>{};
     while ((sent = ours->send(numbered(0, 100), {}, deadline_in(hang)))) {}
-    EXPECT_EQ(kind(sent), "down");
+    EXPECT_EQ(kind_of(sent), "down");
   }
 }
 

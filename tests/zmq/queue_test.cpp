@@ -20,8 +20,11 @@
 #include <troupe/zmq/wire.hpp>
 
 #include "breaking_relay.hpp"
+#include "listening_child.hpp"
 #include "raw_dealer.hpp"
 #include "transport/forked.hpp"
+#include "transport/gate.hpp"
+#include "transport/kind_of.hpp"
 #include "transport/lane_ends.hpp"
 #include "transport/nothing_left.hpp"
 
@@ -30,25 +33,10 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::Forked;
+using test::Gate;
+using test::kind_of;
 
 constexpr Duration patience = 60s;
-
-template <class T>
-std::string kind(const Result<T>& result) {
-  return result ? "done" : std::string{to_string(result.error().kind)};
-}
-
-/// Something that one process tells another once.
-class Gate {
- public:
-  void open() const { ring(bell_.get()); }
-  [[nodiscard]] bool wait() const {
-    return troupe::detail::wait_readable(bell_.get(), deadline_in(patience));
-  }
-
- private:
-  OwnedFd bell_ = create_bell().value();
-};
 
 class ZmqQueue : public test::NothingLeft {
  protected:
@@ -97,9 +85,9 @@ TEST_F(ZmqQueue, WithoutWaitingGivesWhatThereIsAndWaitsNoLessThanAsked) {
   auto queue = make();
   auto out = queue.sender();
   auto in = queue.receiver();
-  EXPECT_EQ(kind(in.get_nowait()), "timed_out");
+  EXPECT_EQ(kind_of(in.get_nowait()), "timed_out");
   const auto before = Clock::now();
-  EXPECT_EQ(kind(in.get(30ms)), "timed_out");
+  EXPECT_EQ(kind_of(in.get(30ms)), "timed_out");
   EXPECT_GE(Clock::now() - before, 30ms);
   out.put(7).value();
   auto item = in.get_nowait().value();
@@ -114,7 +102,7 @@ TEST_F(ZmqQueue, ABlockedPutWaitsForRoomUntilItsDeadlineAndGoesOnWhenThereIsSome
   out.put(1).value();
   out.put(2).value();
   const auto before = Clock::now();
-  EXPECT_EQ(kind(out.put(3, 30ms)), "timed_out");
+  EXPECT_EQ(kind_of(out.put(3, 30ms)), "timed_out");
   EXPECT_GE(Clock::now() - before, 30ms);
   std::thread reader{[&] { in.get(patience).value().acknowledge(); }};
   EXPECT_EQ(out.put(3, patience).value(), Placed::queued);
@@ -128,7 +116,7 @@ TEST_F(ZmqQueue, OverflowFailsOrDropsAsItWasToldAndCountsIt) {
     auto queue = make({.items_max = 1, .overflow = Overflow::fail});
     auto out = queue.sender();
     out.put(1).value();
-    EXPECT_EQ(kind(out.put(2)), "full");
+    EXPECT_EQ(kind_of(out.put(2)), "full");
   }
   {
     auto queue = make({.items_max = 1, .overflow = Overflow::drop_new});
@@ -163,7 +151,7 @@ TEST_F(ZmqQueue, OverflowFailsOrDropsAsItWasToldAndCountsIt) {
 TEST_F(ZmqQueue, ARefusedItemIsOneThatNeverFits) {
   auto queue = make<Bytes>({.bytes_max = 1000});
   auto out = queue.sender();
-  EXPECT_EQ(kind(out.put(Bytes(2000))), "invalid");
+  EXPECT_EQ(kind_of(out.put(Bytes(2000))), "invalid");
 }
 
 TEST_F(ZmqQueue, AMebibyteOutlivesItsSenderWithoutAReader) {
@@ -211,7 +199,7 @@ TEST_F(ZmqQueue, ItemsAreGivenBackGivenUpAndRefusedWhenTheyDoNotDecode) {
   EXPECT_EQ(again.attempt(), 2U);
   again.give_up();
   found<std::string>(endpoint).sender().put("no number").value();
-  EXPECT_EQ(kind(in.get(50ms)), "timed_out");
+  EXPECT_EQ(kind_of(in.get(50ms)), "timed_out");
   ASSERT_TRUE(queue.drain(patience));
   const auto quarantine = queue.quarantine();
   ASSERT_EQ(quarantine.size(), 2U);
@@ -225,7 +213,7 @@ TEST_F(ZmqQueue, AReceiverThatLeavesGivesBackAndWhatItNeverSawCountsAsNoAttempt)
   {
     auto in = queue.receiver();
     const Waitable ready = in.readable();
-    EXPECT_EQ(kind(select({ready}, 0ns)), "timed_out");
+    EXPECT_EQ(kind_of(select({ready}, 0ns)), "timed_out");
     out.put(1).value();
     ASSERT_TRUE(select({ready}, patience)) << "it has been handed the item by now";
   }
@@ -340,7 +328,7 @@ TEST_F(ZmqQueue, AReceiverThatTakesNothingMoreLeavesWhatLiesAheadOfItToOthers) {
   auto in = queue.receiver();
   const auto attempts = attempts_of(in, items - taken);
   for (int value = taken + 1; value <= items; ++value) EXPECT_EQ(attempts.at(value), 1U) << value;
-  EXPECT_EQ(kind(in.get_nowait()), "timed_out") << "by which its last word has come, too";
+  EXPECT_EQ(kind_of(in.get_nowait()), "timed_out") << "by which its last word has come, too";
   ASSERT_EQ(queue.holders().size(), 1U);
   EXPECT_EQ(queue.holders().front().process.pid, slow.pid());
   EXPECT_EQ(queue.holders().front().items, 1U);
@@ -440,16 +428,16 @@ TEST_F(ZmqQueue, EndsWhenItIsClosedItsSendersAreGoneAndAllIsAcknowledged) {
   auto out = queue.sender();
   out.put(1).value();
   queue.close();
-  EXPECT_EQ(kind(queue.try_sender()), "closed");
+  EXPECT_EQ(kind_of(queue.try_sender()), "closed");
   out.put(2).value();
   out = {};
   auto first = in.get(patience).value();
   auto second = in.get(patience).value();
-  EXPECT_EQ(kind(other.get(30ms)), "timed_out") << "they may come back";
-  EXPECT_EQ(kind(in.get(patience)), "closed") << "nobody else can give it anything";
+  EXPECT_EQ(kind_of(other.get(30ms)), "timed_out") << "they may come back";
+  EXPECT_EQ(kind_of(in.get(patience)), "closed") << "nobody else can give it anything";
   first.acknowledge();
   second.acknowledge();
-  EXPECT_EQ(kind(other.get(patience)), "closed");
+  EXPECT_EQ(kind_of(other.get(patience)), "closed");
   int rest = 0;
   for ([[maybe_unused]] auto& item : other) ++rest;
   EXPECT_EQ(rest, 0);
@@ -460,9 +448,9 @@ TEST_F(ZmqQueue, ASenderOnItsWayHoldsTheStreamOpen) {
   const auto pass = access->pass(troupe::detail::QueueAccess::End::sender).value();
   ASSERT_TRUE(is_passed_end(pass));
   access->close();
-  EXPECT_EQ(kind(access->pass(troupe::detail::QueueAccess::End::sender)), "closed");
+  EXPECT_EQ(kind_of(access->pass(troupe::detail::QueueAccess::End::sender)), "closed");
   Receiver<int> in{access->receiver().value()};
-  EXPECT_EQ(kind(in.get(30ms)), "timed_out");
+  EXPECT_EQ(kind_of(in.get(30ms)), "timed_out");
   Forked child{[&] {
     Sender<int> out{arrive_sender(pass).value()};
     return out.put(5, patience) ? 0 : 1;
@@ -471,9 +459,9 @@ TEST_F(ZmqQueue, ASenderOnItsWayHoldsTheStreamOpen) {
   EXPECT_EQ(*item, 5);
   item.acknowledge();
   EXPECT_EQ(child.exit_code(deadline_in(patience)), 0);
-  EXPECT_EQ(kind(in.get(patience)), "closed");
-  EXPECT_EQ(kind(arrive_sender(pass)), "refused") << "it has arrived once";
-  EXPECT_EQ(kind(arrive_receiver(pass)), "malformed");
+  EXPECT_EQ(kind_of(in.get(patience)), "closed");
+  EXPECT_EQ(kind_of(arrive_sender(pass)), "refused") << "it has arrived once";
+  EXPECT_EQ(kind_of(arrive_receiver(pass)), "malformed");
 }
 
 TEST_F(ZmqQueue, ASenderOnItsWayIsGivenUpWithWhoeverAnsweredForIt) {
@@ -486,7 +474,7 @@ TEST_F(ZmqQueue, ASenderOnItsWayIsGivenUpWithWhoeverAnsweredForIt) {
   }};
   ASSERT_TRUE(child.wait(deadline_in(patience)));
   queue.close();
-  EXPECT_EQ(kind(queue.receiver().get(patience)), "closed");
+  EXPECT_EQ(kind_of(queue.receiver().get(patience)), "closed");
 }
 
 TEST_F(ZmqQueue, DrainSaysWhoHoldsWhat) {
@@ -506,7 +494,7 @@ TEST_F(ZmqQueue, DrainSaysWhoHoldsWhat) {
   auto far = found(endpoint);
   for (auto* access : {&queue, &far}) {
     const auto drained = access->drain(20ms);
-    ASSERT_EQ(kind(drained), "timed_out");
+    ASSERT_EQ(kind_of(drained), "timed_out");
     EXPECT_NE(drained.error().text.find("process " + std::to_string(child.pid())), std::string::npos)
         << drained.error().text;
     ASSERT_EQ(access->holders().size(), 1U);
@@ -521,27 +509,18 @@ TEST_F(ZmqQueue, DrainSaysWhoHoldsWhat) {
 }
 
 TEST_F(ZmqQueue, SaysDownWhenItsOwnerHasDied) {
-  int pipe_ends[2];
-  ASSERT_EQ(::pipe(pipe_ends), 0);
-  const OwnedFd out{pipe_ends[0]};
-  OwnedFd in{pipe_ends[1]};
-  Forked child{[&] {
-    auto queue = make();
-    if (::write(in.get(), endpoint.c_str(), endpoint.size() + 1) == -1) return 1;
-    ::pause();
-    return 2;
+  test::ListeningChild owner{[&](const auto& tell) {
+    const auto queue = make();
+    tell(endpoint);
+    return test::wait_to_be_killed();
   }};
-  in.reset();
-  endpoint.resize(200);
-  ASSERT_GT(::read(out.get(), endpoint.data(), endpoint.size()), 0);
-  endpoint.resize(endpoint.find('\0'));
-  auto queue = found(endpoint);
+  auto queue = found(owner.endpoint);
   auto sender = queue.sender();
   auto receiver = queue.receiver();
   sender.put(1).value();
-  child.kill();
-  EXPECT_EQ(kind(receiver.get(patience)), "down");
-  EXPECT_EQ(kind(sender.put(2, patience)), "down");
+  owner.child.kill();
+  EXPECT_EQ(kind_of(receiver.get(patience)), "down");
+  EXPECT_EQ(kind_of(sender.put(2, patience)), "down");
 }
 
 TEST_F(ZmqQueue, SaysClosedWhenItsOwnerLetsGoOfIt) {
@@ -549,8 +528,8 @@ TEST_F(ZmqQueue, SaysClosedWhenItsOwnerLetsGoOfIt) {
   auto in = queue->receiver();
   auto out = queue->sender();
   queue.reset();
-  EXPECT_EQ(kind(in.get(patience)), "closed");
-  EXPECT_EQ(kind(out.put(1, patience)), "closed");
+  EXPECT_EQ(kind_of(in.get(patience)), "closed");
+  EXPECT_EQ(kind_of(out.put(1, patience)), "closed");
 }
 
 TEST_F(ZmqQueue, AnOwnerThatLetsGoWaitsForNoEndThatHasBeenKilled) {
@@ -572,8 +551,8 @@ TEST_F(ZmqQueue, AForkedChildIsRefusedTheCopiesAndConnectsByItself) {
   auto out = queue.sender();
   auto in = queue.receiver();
   Forked child{[&] {
-    if (kind(out.put(1)) != "refused" || kind(in.get_nowait()) != "refused") return 1;
-    if (kind(queue.try_sender()) != "refused" || kind(queue.drain(1ms)) != "refused") return 2;
+    if (kind_of(out.put(1)) != "refused" || kind_of(in.get_nowait()) != "refused") return 1;
+    if (kind_of(queue.try_sender()) != "refused" || kind_of(queue.drain(1ms)) != "refused") return 2;
     auto own = found(endpoint);
     return own.sender().put(9, patience) ? 0 : 3;
   }};
@@ -595,21 +574,22 @@ TEST_F(ZmqQueue, WithKeysLetsInWhomItAllowsAndWhomItPassedAnEnd) {
   EXPECT_EQ(child.exit_code(deadline_in(patience)), 0);
   Receiver<int> in{access->receiver().value()};
   EXPECT_EQ(*in.get(patience).value(), 5);
-  EXPECT_EQ(kind(connect_queue(at, {.own = client, .server_key = server.public_key}, patience)), "done");
+  EXPECT_EQ(kind_of(connect_queue(at, {.own = client, .server_key = server.public_key}, patience)), "done");
   const auto stranger = Keys::generate().value();
-  EXPECT_EQ(kind(connect_queue(at, {.own = stranger, .server_key = server.public_key}, patience)), "refused");
-  EXPECT_EQ(kind(connect_queue(at, {}, 300ms)), "timed_out");
+  EXPECT_EQ(kind_of(connect_queue(at, {.own = stranger, .server_key = server.public_key}, patience)),
+            "refused");
+  EXPECT_EQ(kind_of(connect_queue(at, {}, 300ms)), "timed_out");
 }
 
 TEST_F(ZmqQueue, HasNoMoreEndsThanItsBounds) {
   auto queue = make({.senders_max = 2, .ends_max = 4});
   auto one = queue.sender();
   auto two = queue.sender();
-  EXPECT_EQ(kind(queue.try_sender()), "exhausted");
+  EXPECT_EQ(kind_of(queue.try_sender()), "exhausted");
   auto in = queue.receiver();
-  EXPECT_EQ(kind(queue.try_receiver()), "exhausted");
+  EXPECT_EQ(kind_of(queue.try_receiver()), "exhausted");
   one = {};
-  EXPECT_EQ(kind(queue.try_sender()), "done");
+  EXPECT_EQ(kind_of(queue.try_sender()), "done");
 }
 
 TEST_F(ZmqQueue, PutsAndTakesOnceOverBrokenConnections) {

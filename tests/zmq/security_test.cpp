@@ -11,6 +11,7 @@
 #include <troupe/zmq/channel.hpp>
 
 #include "raw_dealer.hpp"
+#include "transport/kind_of.hpp"
 #include "transport/lane_ends.hpp"
 #include "transport/nothing_left.hpp"
 
@@ -18,14 +19,10 @@ namespace troupe::zmq {
 namespace {
 
 using namespace std::chrono_literals;
+using test::kind_of;
 
 constexpr Duration hang = 60s;
 constexpr Duration short_wait = 300ms;  // for what must not happen
-
-template <class T>
-std::string kind(const Result<T>& result) {
-  return result ? "done" : std::string{to_string(result.error().kind)};
-}
 
 class ZmqSecurity : public test::NothingLeft {
  protected:
@@ -44,7 +41,7 @@ class ZmqSecurity : public test::NothingLeft {
     if (counts.malformed + counts.strangers != 0) return "something came through";
     std::vector<std::byte> buffer;
     if (end.receive(buffer, Clock::now())) return "a frame came through";
-    return kind(made);
+    return kind_of(made);
   }
 };
 
@@ -87,20 +84,21 @@ TEST_F(ZmqSecurity, OffLoopbackNobodyListensOrConnectsWithoutKeys) {
        {"tcp://0.0.0.0:*", "tcp://*:*", "tcp://192.0.2.1:5555", "tcp://eth0:*", "tcp://lo:*",
         "tcp://localhost:*", "tcp://127.0.0.1.example:*", "tcp://[::]:*", "tcp://0:*"}) {
     const auto made = AtLeastOnceChannel::listen(endpoint);
-    ASSERT_EQ(kind(made), "refused") << endpoint;
+    ASSERT_EQ(kind_of(made), "refused") << endpoint;
     EXPECT_NE(made.error().text.find("; try "), std::string::npos) << made.error().text;
   }
-  EXPECT_EQ(kind(AtLeastOnceChannel::connect("tcp://192.0.2.1:5555", {}, deadline_in(hang))), "refused");
+  EXPECT_EQ(kind_of(AtLeastOnceChannel::connect("tcp://192.0.2.1:5555", {}, deadline_in(hang))), "refused");
 }
 
 TEST_F(ZmqSecurity, KeysWithoutAListAreRefusedSinceNobodyCouldCome) {
-  EXPECT_EQ(kind(AtLeastOnceChannel::listen("tcp://127.0.0.1:*", {.security = {.own = server}})), "refused");
+  EXPECT_EQ(kind_of(AtLeastOnceChannel::listen("tcp://127.0.0.1:*", {.security = {.own = server}})),
+            "refused");
 }
 
 TEST_F(ZmqSecurity, SaysWhatIsNoEndpoint) {
   for (const char* endpoint : {"", "inproc://x", "pgm://x", "tcp://", "tcp://127.0.0.1", "ipc://",
                                "ipc://relative", "ipc://@abstract", "udp://127.0.0.1:1"})
-    EXPECT_EQ(kind(AtLeastOnceChannel::listen(endpoint)), "invalid") << endpoint;
+    EXPECT_EQ(kind_of(AtLeastOnceChannel::listen(endpoint)), "invalid") << endpoint;
 }
 
 TEST_F(ZmqSecurity, ListensOnlyInAFolderThatNobodyElseCanEnter) {
@@ -109,15 +107,15 @@ TEST_F(ZmqSecurity, ListensOnlyInAFolderThatNobodyElseCanEnter) {
   const std::string endpoint = "ipc://" + std::string{folder} + "/socket";
   for (const mode_t mode : {0755U, 0710U, 0701U, 0777U}) {
     ASSERT_EQ(::chmod(folder, mode), 0);
-    EXPECT_EQ(kind(AtLeastOnceChannel::listen(endpoint)), "refused") << mode;
+    EXPECT_EQ(kind_of(AtLeastOnceChannel::listen(endpoint)), "refused") << mode;
   }
   ASSERT_EQ(::chmod(folder, 0700), 0);
   const std::string link = std::string{folder} + "-link";
   ASSERT_EQ(::symlink(folder, link.c_str()), 0);
-  EXPECT_EQ(kind(AtLeastOnceChannel::listen("ipc://" + link + "/socket")), "refused")
+  EXPECT_EQ(kind_of(AtLeastOnceChannel::listen("ipc://" + link + "/socket")), "refused")
       << "a link can be changed";
   ::unlink(link.c_str());
-  EXPECT_EQ(kind(AtLeastOnceChannel::listen(endpoint)), "done");
+  EXPECT_EQ(kind_of(AtLeastOnceChannel::listen(endpoint)), "done");
   ::unlink((std::string{folder} + "/socket").c_str());
   EXPECT_EQ(::rmdir(folder), 0);
 }
@@ -140,8 +138,9 @@ TEST_F(ZmqSecurity, AMessageAboveTheBoundCostsItsSenderTheConnectionAndNobodyMem
 
 TEST_F(ZmqSecurity, EndsThatDifferInWhatAFrameMayHaveDoNotComeTogether) {
   const auto ours = AtLeastOnceChannel::listen("tcp://127.0.0.1:*", {.frame_bytes_max = 1000}).value();
-  EXPECT_EQ(kind(AtLeastOnceChannel::connect(ours->endpoint(), {.frame_bytes_max = 2000}, deadline_in(hang))),
-            "refused");
+  EXPECT_EQ(
+      kind_of(AtLeastOnceChannel::connect(ours->endpoint(), {.frame_bytes_max = 2000}, deadline_in(hang))),
+      "refused");
 }
 
 TEST_F(ZmqSecurity, NonsenseOfStrangersIsCountedAndHarmsNobody) {

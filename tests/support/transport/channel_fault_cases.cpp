@@ -6,6 +6,7 @@
 #include <troupe/transport/pipe.hpp>
 #include <troupe/transport/syscall.hpp>
 
+#include "transport/carriers.hpp"
 #include "transport/fault_case.hpp"
 #include "transport/lane_ends.hpp"
 
@@ -109,7 +110,7 @@ Result<void> use_a_typed_pipe() {
 /// An end that arrives in a message, while what was sent from the other already waits for it.
 Result<void> pass_an_end() {
   using Travelling = Pipe<std::string, int>;
-  for (const auto carrier : {Carrier::shared_memory, Carrier::pipe, Carrier::stream, Carrier::packet}) {
+  for (const auto carrier : carriers) {
     auto [near, far] = Pipe<int, std::string>::create({.carrier = carrier, .frame_bytes_max = 1000}).value();
     near.send(7, patience).value();
     auto [sends, receives] = Pipe<Travelling, void>::create({.carrier = Carrier::packet}).value();

@@ -80,4 +80,8 @@ bool falls_asleep(pid_t thread, TimePoint deadline) {
   return false;
 }
 
+int wait_to_be_killed() {
+  for (;;) ::pause();
+}
+
 }  // namespace troupe::test

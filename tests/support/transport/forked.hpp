@@ -39,4 +39,7 @@ class Forked {
 /// Waits until that thread of this process sleeps in the kernel; false if it does not by the deadline.
 [[nodiscard]] bool falls_asleep(pid_t thread, TimePoint deadline);
 
+/// What a child does that waits to be killed.
+int wait_to_be_killed();
+
 }  // namespace troupe::test

@@ -13,11 +13,6 @@
 
 namespace troupe::test {
 
-/// What a child does that waits to be killed.
-inline int wait_to_be_killed() {
-  for (;;) ::pause();
-}
-
 TEST_P(ChannelConformance, SaysDownWhenThePeerIsKilledBeforeItsFirstUse) {
   const Gate made;
   auto child = far_in_child([&](Channel&) {

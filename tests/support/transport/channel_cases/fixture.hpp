@@ -16,6 +16,8 @@
 #include <vector>
 
 #include "transport/forked.hpp"
+#include "transport/gate.hpp"
+#include "transport/kind_of.hpp"
 #include "transport/lane_ends.hpp"
 #include "transport/nothing_left.hpp"
 
@@ -51,23 +53,6 @@ inline ChannelKind movable_kind(std::string name, Carrier carrier) {
                                      [parts] { return channel_from(std::move(*parts)).value(); }};
           }};
 }
-
-template <class T>
-std::string kind_of(const Result<T>& result) {
-  return result ? "done" : std::string{to_string(result.error().kind)};
-}
-
-/// Something that one process tells another once.
-class Gate {
- public:
-  void open() const { ring(bell_.get()); }
-  [[nodiscard]] bool wait(TimePoint deadline = deadline_in(20s)) const {
-    return detail::wait_readable(bell_.get(), deadline);
-  }
-
- private:
-  OwnedFd bell_ = create_bell().value();
-};
 
 /// Far longer than anything here takes.
 inline TimePoint soon() { return deadline_in(20s); }
