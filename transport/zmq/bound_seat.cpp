@@ -8,6 +8,7 @@
 #include <cstring>
 #include <optional>
 #include <troupe/transport/syscall.hpp>
+#include <troupe/zmq/interrupted.hpp>
 
 namespace troupe::zmq::detail {
 namespace {
@@ -17,6 +18,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds handshake_within{5000};
 constexpr milliseconds linger_within{200};  // last words only: what counts has been acknowledged before
 constexpr milliseconds try_again_after{10};
+constexpr milliseconds write_again_after{1000};
 constexpr milliseconds reconnect_after{10};
 constexpr milliseconds reconnect_after_max{1000};
 constexpr int messages_a_round_max = 256;  // of one socket, so that no flood keeps the others waiting
@@ -46,6 +48,15 @@ std::array<std::byte, routing_id_bytes> routing_id_of(PeerId peer) {
   return message;
 }
 
+// Now or not at all.
+template <class Part>
+bool sent(::zmq::socket_t& socket, Part&& part, ::zmq::send_flags flags = ::zmq::send_flags::none) {
+  return retried([&] { return socket.send(part, flags | ::zmq::send_flags::dontwait); }).has_value();
+}
+bool received(::zmq::socket_t& socket, ::zmq::message_t& message) {
+  return retried([&] { return socket.recv(message, ::zmq::recv_flags::dontwait); }).has_value();
+}
+
 }  // namespace
 
 BoundSeat::BoundSeat(::zmq::context_t& context, Doorman& doorman, Guest& guest, const SocketSpec& spec,
@@ -63,11 +74,8 @@ BoundSeat::BoundSeat(::zmq::context_t& context, Doorman& doorman, Guest& guest, 
                          ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) == -1)
     throw ::zmq::error_t{};
   monitor_.set(::zmq::sockopt::linger, 0);
-  monitor_.connect(monitored);
-  if (listens_)
-    socket_.bind(spec.endpoint);
-  else
-    socket_.connect(spec.endpoint);
+  retried([&] { monitor_.connect(monitored); });
+  retried([&] { listens_ ? socket_.bind(spec.endpoint) : socket_.connect(spec.endpoint); });
   endpoint_ = socket_.get(::zmq::sockopt::last_endpoint);
 }
 
@@ -80,6 +88,10 @@ void BoundSeat::take_options(const SocketSpec& spec) {
   socket_.set(::zmq::sockopt::linger, in_milliseconds(linger_within));
   socket_.set(::zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(spec.message_bytes_max));
   socket_.set(::zmq::sockopt::handshake_ivl, in_milliseconds(handshake_within));
+  // A write that fails for want of buffers is forgotten by libzmq until it has more to write on that
+  // connection. So it gets something, a ping; nobody is taken for gone who does not answer it.
+  socket_.set(::zmq::sockopt::heartbeat_ivl, in_milliseconds(write_again_after));
+  socket_.set(::zmq::sockopt::heartbeat_timeout, 0);
   socket_.set(::zmq::sockopt::sndhwm, static_cast<int>(spec.messages_max));
   socket_.set(::zmq::sockopt::rcvhwm, static_cast<int>(spec.messages_max));
   socket_.set(::zmq::sockopt::ipv6, spec.endpoint.starts_with("tcp://["));
@@ -108,14 +120,12 @@ void BoundSeat::take_options(const SocketSpec& spec) {
 Seat::Sent BoundSeat::send(PeerId to, std::span<const std::byte> head, std::span<const std::byte> body) {
   try {
     const auto id = routing_id_of(to);
-    if (listens_ &&
-        !socket_.send(::zmq::buffer(id), ::zmq::send_flags::sndmore | ::zmq::send_flags::dontwait)) {
+    if (listens_ && !sent(socket_, ::zmq::buffer(id), ::zmq::send_flags::sndmore)) {
       // A router does not tell when a peer reads again. None that keeps to its window comes here.
       due_ = std::min(due_, deadline_in(try_again_after));
       return Sent::full;
     }
-    auto message = joined(head, body);
-    if (socket_.send(message, ::zmq::send_flags::dontwait)) return Sent::done;
+    if (sent(socket_, joined(head, body))) return Sent::done;
     waits_for_room_ = true;
     return Sent::full;
   } catch (const ::zmq::error_t&) {
@@ -125,11 +135,11 @@ Seat::Sent BoundSeat::send(PeerId to, std::span<const std::byte> head, std::span
 
 Seat::Sent BoundSeat::send_delimited(PeerId to, std::span<const std::byte> message) {
   try {
-    const auto more = ::zmq::send_flags::sndmore | ::zmq::send_flags::dontwait;
+    constexpr auto more = ::zmq::send_flags::sndmore;
     const auto id = routing_id_of(to);
-    if (!socket_.send(::zmq::buffer(id), more)) return Sent::full;
-    if (!socket_.send(::zmq::message_t{}, more)) return Sent::full;
-    return socket_.send(joined(message, {}), ::zmq::send_flags::dontwait) ? Sent::done : Sent::full;
+    if (!sent(socket_, ::zmq::buffer(id), more)) return Sent::full;
+    if (!sent(socket_, ::zmq::message_t{}, more)) return Sent::full;
+    return sent(socket_, joined(message, {})) ? Sent::done : Sent::full;
   } catch (const ::zmq::error_t&) {
     return Sent::unreachable;
   }
@@ -176,7 +186,9 @@ bool BoundSeat::serve() {
 }
 
 bool BoundSeat::has_room() {
-  if (!waits_for_room_ || (socket_.get(::zmq::sockopt::events) & ZMQ_POLLOUT) == 0) return false;
+  if (!waits_for_room_) return false;
+  const int events = retried([&] { return socket_.get(::zmq::sockopt::events); });
+  if ((events & ZMQ_POLLOUT) == 0) return false;
   waits_for_room_ = false;
   return true;
 }
@@ -187,7 +199,7 @@ bool BoundSeat::take_messages() {
     parts.clear();
     do {
       parts.emplace_back();
-      if (!socket_.recv(parts.back(), ::zmq::recv_flags::dontwait)) return false;
+      if (!received(socket_, parts.back())) return false;
     } while (parts.back().more());
     tell_round_ = true;
     take_message(parts);
@@ -207,10 +219,10 @@ bool BoundSeat::take_events() {
   bool any = false;
   for (;;) {
     ::zmq::message_t event;
-    if (!monitor_.recv(event, ::zmq::recv_flags::dontwait)) return any;
+    if (!received(monitor_, event)) return any;
     std::uint16_t number = 0;
     std::memcpy(&number, event.data(), sizeof number);
-    while (event.more()) static_cast<void>(monitor_.recv(event));
+    while (event.more()) static_cast<void>(retried([&] { return monitor_.recv(event); }));
     any = true;
     if (number == ZMQ_EVENT_DISCONNECTED) guest_.on_disconnect();
     if (number == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH && !listens_) guest_.on_not_admitted();

@@ -2,6 +2,7 @@
 #include <troupe/zmq/doorman.hpp>
 
 #include <array>
+#include <troupe/zmq/interrupted.hpp>
 
 namespace troupe::zmq::detail {
 namespace {
@@ -19,7 +20,7 @@ constexpr std::size_t credentials = 6;
 
 Doorman::Doorman(::zmq::context_t& context) : socket_{context, ::zmq::socket_type::rep} {
   socket_.set(::zmq::sockopt::linger, 0);
-  socket_.bind(zap_endpoint);
+  retried([&] { socket_.bind(zap_endpoint); });
 }
 
 void Doorman::allow(const std::string& at, const std::string& public_key) {
@@ -33,7 +34,7 @@ void Doorman::answer_all() {
     std::vector<::zmq::message_t> request;
     do {
       request.emplace_back();
-      if (!socket_.recv(request.back(), ::zmq::recv_flags::dontwait)) return;
+      if (!retried([&] { return socket_.recv(request.back(), ::zmq::recv_flags::dontwait); })) return;
     } while (request.back().more());
     answer(request);
   }
@@ -52,9 +53,10 @@ void Doorman::answer(const std::vector<::zmq::message_t>& request) {
   const std::string id = request.size() > request_id ? request[request_id].to_string() : std::string{};
   const std::array<std::string, 6> reply{"1.0", id, admitted ? "200" : "400", admitted ? "OK" : "no such key",
                                          "",    ""};
-  for (std::size_t i = 0; i < reply.size(); ++i)
-    socket_.send(::zmq::buffer(reply[i]),
-                 i + 1 < reply.size() ? ::zmq::send_flags::sndmore : ::zmq::send_flags::none);
+  for (std::size_t i = 0; i < reply.size(); ++i) {
+    const auto more = i + 1 < reply.size() ? ::zmq::send_flags::sndmore : ::zmq::send_flags::none;
+    retried([&] { return socket_.send(::zmq::buffer(reply[i]), more); });
+  }
 }
 
 }  // namespace troupe::zmq::detail
