@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "channel_subject.hpp"
 
+#include "channel_load.hpp"
 #include "spinning.hpp"
 
 namespace troupe::bench::channels {
 namespace {
-
-using namespace std::chrono_literals;
-
-constexpr auto patience = 30s;
 
 /// This process's end, and a child with the other, who goes on with `body`.
 template <class Body>
@@ -32,8 +29,9 @@ class Between {
   Peer peer_;
 };
 
-void send(Channel& end, std::span<const std::byte> bytes) {
-  end.send(bytes, {}, deadline_in(patience)).value();
+/// For one_way_over and round_trip_over.
+auto between(Carrier carrier, std::size_t bytes) {
+  return [=](auto body) { return Between{carrier, bytes, body}; };
 }
 
 }  // namespace
@@ -41,40 +39,13 @@ void send(Channel& end, std::span<const std::byte> bytes) {
 double one_way(Carrier carrier, std::size_t bytes, std::size_t count) {
   count_cores();
   const Pinned here{cores(Placement::across_cores).program};
-  const Between between{carrier, bytes, [count](Channel& end) {
-                          std::vector<std::byte> buffer;
-                          const auto receive = [&] {
-                            keep(end.receive(buffer, deadline_in(patience)).value().bytes.data());
-                          };
-                          receive();
-                          send(end, {});
-                          for (std::size_t i = 0; i < count; ++i) receive();
-                          send(end, {});
-                          ::pause();
-                        }};
-  std::vector<std::byte> answer;
-  const std::vector<std::byte> payload(bytes);
-  send(between.here(), payload);
-  [[maybe_unused]] const auto ready = between.here().receive(answer, deadline_in(patience)).value();
-  const std::int64_t before = now_ns();
-  for (std::size_t i = 0; i < count; ++i) send(between.here(), payload);
-  [[maybe_unused]] const auto done = between.here().receive(answer, deadline_in(patience)).value();
-  return per_second(count, before);
+  return one_way_over(between(carrier, bytes), bytes, count);
 }
 
 double round_trip(Carrier carrier, std::size_t bytes, std::size_t rounds) {
   count_cores();
   const Pinned here{cores(Placement::across_cores).program};
-  const Between between{carrier, bytes, [](Channel& end) {
-                          for (std::vector<std::byte> buffer;;)
-                            send(end, end.receive(buffer, deadline_in(patience)).value().bytes);
-                        }};
-  std::vector<std::byte> answer;
-  const std::vector<std::byte> payload(bytes);
-  return median_round(rounds, {}, [&] {
-    send(between.here(), payload);
-    keep(between.here().receive(answer, deadline_in(patience)).value().bytes.data());
-  });
+  return round_trip_over(between(carrier, bytes), bytes, rounds);
 }
 
 }  // namespace troupe::bench::channels

@@ -5,12 +5,10 @@
 #include <troupe/transport/queue.hpp>
 #include <troupe/zmq/queue.hpp>
 
+#include "channel_load.hpp"
+
 namespace troupe::bench::over_zmq {
 namespace {
-
-using namespace std::chrono_literals;
-
-constexpr auto patience = 60s;
 
 /// This process's end, and a child that goes on with the other one.
 template <zmq::Delivery delivery, class Body>
@@ -32,44 +30,10 @@ class Between {
   Peer peer_;
 };
 
-void send(Channel& end, std::span<const std::byte> bytes) {
-  end.send(bytes, {}, deadline_in(patience)).value();
-}
-
+/// For one_way_over and round_trip_over.
 template <zmq::Delivery delivery>
-double one_way_by(std::size_t bytes, std::size_t count) {
-  const auto body = [count](Channel& end) {
-    std::vector<std::byte> buffer;
-    const auto receive = [&] { keep(end.receive(buffer, deadline_in(patience)).value().bytes.data()); };
-    receive();
-    send(end, {});
-    for (std::size_t i = 0; i < count; ++i) receive();
-    send(end, {});
-    ::pause();
-  };
-  const Between<delivery, decltype(body)> between{bytes, body};
-  std::vector<std::byte> answer;
-  const std::vector<std::byte> payload(bytes);
-  send(between.here(), payload);
-  [[maybe_unused]] const auto ready = between.here().receive(answer, deadline_in(patience)).value();
-  const std::int64_t before = now_ns();
-  for (std::size_t i = 0; i < count; ++i) send(between.here(), payload);
-  [[maybe_unused]] const auto done = between.here().receive(answer, deadline_in(patience)).value();
-  return per_second(count, before);
-}
-
-template <zmq::Delivery delivery>
-double round_trip_by(std::size_t bytes, std::size_t rounds) {
-  const auto body = [](Channel& end) {
-    for (std::vector<std::byte> buffer;;) send(end, end.receive(buffer, deadline_in(patience)).value().bytes);
-  };
-  const Between<delivery, decltype(body)> between{bytes, body};
-  std::vector<std::byte> answer;
-  const std::vector<std::byte> payload(bytes);
-  return median_round(rounds, {}, [&] {
-    send(between.here(), payload);
-    keep(between.here().receive(answer, deadline_in(patience)).value().bytes.data());
-  });
+auto between(std::size_t bytes) {
+  return [=](auto body) { return Between<delivery, decltype(body)>{bytes, body}; };
 }
 
 /// A queue that this process owns, and processes at it that begin together.
@@ -125,13 +89,15 @@ class Ends {
 }  // namespace
 
 double one_way(zmq::Delivery delivery, std::size_t bytes, std::size_t count) {
-  return delivery == zmq::Delivery::at_most_once ? one_way_by<zmq::Delivery::at_most_once>(bytes, count)
-                                                 : one_way_by<zmq::Delivery::at_least_once>(bytes, count);
+  return delivery == zmq::Delivery::at_most_once
+             ? one_way_over(between<zmq::Delivery::at_most_once>(bytes), bytes, count)
+             : one_way_over(between<zmq::Delivery::at_least_once>(bytes), bytes, count);
 }
 
 double round_trip(zmq::Delivery delivery, std::size_t bytes, std::size_t rounds) {
-  return delivery == zmq::Delivery::at_most_once ? round_trip_by<zmq::Delivery::at_most_once>(bytes, rounds)
-                                                 : round_trip_by<zmq::Delivery::at_least_once>(bytes, rounds);
+  return delivery == zmq::Delivery::at_most_once
+             ? round_trip_over(between<zmq::Delivery::at_most_once>(bytes), bytes, rounds)
+             : round_trip_over(between<zmq::Delivery::at_least_once>(bytes), bytes, rounds);
 }
 
 double queue(std::size_t senders, std::size_t receivers, std::size_t bytes, std::size_t count,
