@@ -28,7 +28,7 @@ enum class Overflow : std::uint8_t {
 
 /// What became of a put that did not fail.
 enum class Placed : std::uint8_t {
-  queued,   ///< it outlives its sender
+  queued,   ///< it outlives its sender; with unconfirmed_puts_max > 0 once flush() has returned
   dropped,  ///< Overflow::drop_new, or nothing older could be dropped
 };
 
