@@ -46,7 +46,7 @@ Error PipeEnd::too_large(std::string_view type) const {
           "pipe: " + std::string{type} + " takes more than the " +
               std::to_string(output_.size() - type_bytes) +
               " bytes that a message may have here; try a larger frame_bytes_max, or put what is large "
-              "into a Blob"};
+              "into a Blob, over a socket"};
 }
 
 Result<TakenTurn> PipeEnd::take(Turn& turn, TimePoint deadline) {
