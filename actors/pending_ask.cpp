@@ -73,8 +73,10 @@ Result<void> AskWaiter::sleep(TimePoint deadline) {
   if (!arm()) [[maybe_unused]]
     const auto woken = waiter_.wait(deadline);
   wake();
-  if (keeper_ != -1 && wait_readable(keeper_, TimePoint{})) return tl::unexpected<Error>{keeper_is_gone()};
+  if (is_keeper_gone()) return tl::unexpected<Error>{keeper_is_gone()};
   return {};
 }
+
+bool AskWaiter::is_keeper_gone() const { return keeper_ != -1 && wait_readable(keeper_, TimePoint{}); }
 
 }  // namespace troupe::detail

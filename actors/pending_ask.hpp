@@ -50,6 +50,8 @@ class AskWaiter {
   void wake();
   /// Arms, sleeps, wakes. `down` when the keeper is gone.
   [[nodiscard]] Result<void> sleep(TimePoint deadline);
+  /// Then no ask ends any more by itself.
+  [[nodiscard]] bool is_keeper_gone() const;
   [[nodiscard]] int descriptor() const noexcept { return waiter_.descriptor(); }
 
  private:

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <troupe/actors/endpoint.hpp>
 #include <troupe/actors/message.hpp>
+#include <troupe/actors/pending_reply.hpp>
 #include <troupe/transport/clock.hpp>
 
 namespace troupe {
@@ -24,7 +25,6 @@ struct SendOptions {
 namespace detail {
 
 [[nodiscard]] Sent sent(const Result<std::uint64_t>& posted);
-[[nodiscard]] Error error_of_reply(const ReplyBytes& reply);
 
 /// The role of a path within a node; never the same as a role that a keeper makes up.
 [[nodiscard]] RoleId role_of_path(supervision::SupervisorId node, std::string_view path);
@@ -86,6 +86,24 @@ class Ref {
       if (reply->outcome != 0) return tl::unexpected<Error>{detail::error_of_reply(*reply)};
       DescriptorList descriptors{std::move(reply->descriptors)};
       return decode<R>(reply->value(), &descriptors);
+    } else {
+      return failure(ErrorKind::refused, "");
+    }
+  }
+
+  /// Asks and does not wait: a full mailbox is `full` at once. Errors of the reply are told by it. `refused`
+  /// in an actor that keeps state.
+  template <class M>
+  requires Question<M>
+  [[nodiscard]] Result<PendingReply<typename reply_of<M>::type>> start_ask(const M& message,
+                                                                           Duration within) const {
+    require_accepted<M>();
+    require_serializable<M>();
+    if constexpr (accepts<M>() && Serializable<M>) {
+      auto asked =
+          detail::AwaitedAsk::start(role_, type_id<M>, detail::Payload::of(message), deadline_in(within));
+      if (!asked) return failure(std::move(asked));
+      return PendingReply<typename reply_of<M>::type>{std::move(*asked)};
     } else {
       return failure(ErrorKind::refused, "");
     }
