@@ -60,4 +60,29 @@ double throughput(std::size_t senders, std::size_t receivers, std::size_t count)
 
 double one_way(std::size_t bytes, std::size_t count) { return measure(Bytes(bytes), 1, 1, count); }
 
+double round_trip(std::size_t bytes, std::size_t rounds) {
+  count_cores();
+  const Cores where = cores(Placement::across_cores);
+  const Pinned here{where.program};
+  Queue<Bytes> there;
+  Queue<Bytes> back;
+  const Peer echo{where.peer,
+                  [questions = there.descriptors().value(), answers = back.descriptors().value()]() mutable {
+                    auto receiver = Queue<Bytes>::attach(std::move(questions)).value().receiver();
+                    auto sender = Queue<Bytes>::attach(std::move(answers)).value().sender();
+                    for (;;) {
+                      auto item = receiver.get(patience).value();
+                      sender.put(*item, patience).value();
+                      item.acknowledge();
+                    }
+                  }};
+  auto sender = there.sender();
+  auto receiver = back.receiver();
+  const Bytes payload(bytes);
+  return median_round(rounds, {}, [&] {
+    sender.put(payload, patience).value();
+    receiver.get(patience).value().acknowledge();
+  });
+}
+
 }  // namespace troupe::bench::queues

@@ -11,5 +11,7 @@ namespace troupe::bench::queues {
 [[nodiscard]] double throughput(std::size_t senders, std::size_t receivers, std::size_t count);
 /// The same for that many bytes, from one sender to one receiver.
 [[nodiscard]] double one_way(std::size_t bytes, std::size_t count);
+/// Median nanoseconds until the same bytes are back by a second queue.
+[[nodiscard]] double round_trip(std::size_t bytes, std::size_t rounds);
 
 }  // namespace troupe::bench::queues

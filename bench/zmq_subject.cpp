@@ -14,9 +14,9 @@ namespace {
 template <zmq::Delivery delivery, class Body>
 class Between {
  public:
-  Between(std::size_t bytes, Body body)
+  Between(const char* endpoint, std::size_t bytes, Body body)
       : options_{.frame_bytes_max = std::max<std::size_t>(bytes, 1024)},
-        here_{End::listen("ipc://*", options_).value()},
+        here_{End::listen(endpoint, options_).value()},
         peer_{any_core, [this, body] {
                 const auto end = End::connect(here_->endpoint(), options_, deadline_in(patience)).value();
                 body(*end);
@@ -32,8 +32,8 @@ class Between {
 
 /// For one_way_over and round_trip_over.
 template <zmq::Delivery delivery>
-auto between(std::size_t bytes) {
-  return [=](auto body) { return Between<delivery, decltype(body)>{bytes, body}; };
+auto between(const char* endpoint, std::size_t bytes) {
+  return [=](auto body) { return Between<delivery, decltype(body)>{endpoint, bytes, body}; };
 }
 
 /// A queue that this process owns, and processes at it that begin together.
@@ -72,7 +72,7 @@ class Ends {
 
  private:
   static Queue<Bytes> made(const QueueOptions& options, std::string& endpoint) {
-    auto access = zmq::QueueServer::create("ipc://*", options).value();
+    auto access = zmq::QueueServer::create(ipc, options).value();
     endpoint = zmq::endpoint_of(*access);
     return Queue<Bytes>::over(std::move(access));
   }
@@ -88,16 +88,16 @@ class Ends {
 
 }  // namespace
 
-double one_way(zmq::Delivery delivery, std::size_t bytes, std::size_t count) {
+double one_way(zmq::Delivery delivery, const char* endpoint, std::size_t bytes, std::size_t count) {
   return delivery == zmq::Delivery::at_most_once
-             ? one_way_over(between<zmq::Delivery::at_most_once>(bytes), bytes, count)
-             : one_way_over(between<zmq::Delivery::at_least_once>(bytes), bytes, count);
+             ? one_way_over(between<zmq::Delivery::at_most_once>(endpoint, bytes), bytes, count)
+             : one_way_over(between<zmq::Delivery::at_least_once>(endpoint, bytes), bytes, count);
 }
 
-double round_trip(zmq::Delivery delivery, std::size_t bytes, std::size_t rounds) {
+double round_trip(zmq::Delivery delivery, const char* endpoint, std::size_t bytes, std::size_t rounds) {
   return delivery == zmq::Delivery::at_most_once
-             ? round_trip_over(between<zmq::Delivery::at_most_once>(bytes), bytes, rounds)
-             : round_trip_over(between<zmq::Delivery::at_least_once>(bytes), bytes, rounds);
+             ? round_trip_over(between<zmq::Delivery::at_most_once>(endpoint, bytes), bytes, rounds)
+             : round_trip_over(between<zmq::Delivery::at_least_once>(endpoint, bytes), bytes, rounds);
 }
 
 double queue(std::size_t senders, std::size_t receivers, std::size_t bytes, std::size_t count,

@@ -8,9 +8,14 @@
 
 namespace troupe::bench::over_zmq {
 
-/// As channels::one_way and round_trip, over ipc.
-[[nodiscard]] double one_way(zmq::Delivery delivery, std::size_t bytes, std::size_t count);
-[[nodiscard]] double round_trip(zmq::Delivery delivery, std::size_t bytes, std::size_t rounds);
+inline constexpr const char* ipc = "ipc://*";
+inline constexpr const char* tcp = "tcp://127.0.0.1:*";
+
+/// As channels::one_way and round_trip.
+[[nodiscard]] double one_way(zmq::Delivery delivery, const char* endpoint, std::size_t bytes,
+                             std::size_t count);
+[[nodiscard]] double round_trip(zmq::Delivery delivery, const char* endpoint, std::size_t bytes,
+                                std::size_t rounds);
 
 /// Items a second of so many bytes, until the last one has been acknowledged; the owner is a process besides.
 /// Puts are confirmed one by one, or up to `unconfirmed_puts_max` behind.

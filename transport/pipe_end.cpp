@@ -45,7 +45,8 @@ Error PipeEnd::too_large(std::string_view type) const {
   return {ErrorKind::invalid, 0,
           "pipe: " + std::string{type} + " takes more than the " +
               std::to_string(output_.size() - type_bytes) +
-              " bytes that a message may have here; try a larger frame_bytes_max"};
+              " bytes that a message may have here; try a larger frame_bytes_max, or put what is large "
+              "into a Blob, over a socket"};
 }
 
 Result<TakenTurn> PipeEnd::take(Turn& turn, TimePoint deadline) {

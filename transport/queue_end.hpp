@@ -31,7 +31,8 @@ enum class Overflow : std::uint8_t {
 
 /// What became of a put that did not fail.
 enum class Placed : std::uint8_t {
-  queued,   ///< it outlives its sender
+  queued,   ///< it outlives its sender. Over ZeroMQ not its owner; and its sender, if unconfirmed_puts_max is
+            ///< more than 0, only once flush() has returned
   dropped,  ///< Overflow::drop_new, or nothing older could be dropped
 };
 

@@ -30,7 +30,7 @@ Result<std::span<std::byte>> SharedSender::reserve(std::size_t bytes, Deadline& 
     return failure(ErrorKind::invalid, "queue " + file_->name() + ": an item of " + std::to_string(bytes) +
                                            " bytes, and it holds " +
                                            std::to_string(file_->bounds().bytes_max) +
-                                           "; try a larger bytes_max");
+                                           "; try a larger bytes_max, or put what is large into a Blob");
   if (auto room = writer_.room(bytes)) return *room;
   switch (file_->bounds().overflow) {
     case Overflow::block: return wait_for_room(bytes, deadline);

@@ -10,39 +10,39 @@ import sys
 import time
 
 
-def queue_put(queue, payload, count):
+def queue_put(ready, queue, payload, count):
+    ready.wait()
     for _ in range(count):
         queue.put(payload)
 
 
-def queue_get(queue, taken):
-    """Counts until a None ends it; every consumer gets one, behind everything else."""
-    count = 0
+def queue_get(ready, queue, taken):
+    """Counts until a None ends it, which comes behind everything else; and when the first and last one came."""
+    count, first, last = 0, float("inf"), 0.0
+    ready.wait()
     while queue.get() is not None:
-        count += 1
-    taken.put(count)
+        last = time.monotonic()
+        first, count = min(first, last), count + 1
+    taken.put((count, first, last))
 
 
 def queue(size, count, senders=1, receivers=1):
+    """From the first item taken to the last; nobody puts before all processes are there."""
     payload, each = bytes(size), count // senders
-    channel, taken = mp.Queue(), mp.Queue()
-    consumers = [mp.Process(target=queue_get, args=(channel, taken)) for _ in range(receivers)]
-    for process in consumers:
-        process.start()
-    producers = [mp.Process(target=queue_put, args=(channel, payload, each)) for _ in range(senders)]
-    before = time.monotonic()
-    for process in producers:
+    channel, taken, ready = mp.Queue(), mp.Queue(), mp.Barrier(senders + receivers)
+    consumers = [mp.Process(target=queue_get, args=(ready, channel, taken)) for _ in range(receivers)]
+    producers = [mp.Process(target=queue_put, args=(ready, channel, payload, each)) for _ in range(senders)]
+    for process in consumers + producers:
         process.start()
     for process in producers:
         process.join()
     for _ in consumers:
         channel.put(None)
-    got = sum(taken.get() for _ in consumers)
-    taken_for = time.monotonic() - before
+    counts, firsts, lasts = zip(*(taken.get() for _ in consumers))
     for process in consumers:
         process.join()
-    assert got == each * senders
-    return got / taken_for
+    assert sum(counts) == each * senders
+    return sum(counts) / (max(lasts) - min(firsts))
 
 
 def pipe_get(end, count):

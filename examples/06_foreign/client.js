@@ -24,7 +24,10 @@ async function main() {
   console.log((await call("counter", "Add", { amount: 40, unit: "m" })).ok);
   console.log((await call("counter", "Total")).value);
   console.log(JSON.stringify((await call("counter", "Statistics")).value));
-  const wrong = [["counter", "Add", { amount: "many" }], ["counter", "Subtract"], ["nobody", "Add"]];
+  console.log((await call("jobs", "Job", { name: "dig", times: 3 })).ok);
+  console.log((await call("jobs", "Job", { name: "plant" })).ok);
+  const wrong = [["counter", "Add", { amount: "many" }], ["counter", "Subtract"], ["nobody", "Add"],
+    ["jobs", "Job", { times: 2 }]];
   for (const request of wrong) {
     const { error } = await call(...request);
     console.log(error.kind, "-", error.text);

@@ -33,6 +33,10 @@ print(json.dumps(call("counter", "Add", {"amount": 2})["ok"]))
 print(json.dumps(call("counter", "Add", {"amount": 40, "unit": "m"})["ok"]))
 print(call("counter", "Total")["value"])
 print(json.dumps(call("counter", "Statistics")["value"], separators=(",", ":"), sort_keys=True))
-for wrong in (("counter", "Add", {"amount": "many"}), ("counter", "Subtract", {}), ("nobody", "Add", {})):
+print(json.dumps(call("jobs", "Job", {"name": "dig", "times": 3})["ok"]))
+print(json.dumps(call("jobs", "Job", {"name": "plant"})["ok"]))
+wrong_ones = (("counter", "Add", {"amount": "many"}), ("counter", "Subtract", {}), ("nobody", "Add", {}),
+              ("jobs", "Job", {"times": 2}))
+for wrong in wrong_ones:
     error = call(*wrong)["error"]
     print(error["kind"], "-", error["text"])

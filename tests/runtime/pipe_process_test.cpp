@@ -36,7 +36,7 @@ using Far = Pipe<Response, Request>;
 /// Until the other end closes.
 void serve(Far end) {
   for (;;) {
-    const auto request = end.receive(patience);
+    const auto request = end.receive(10 * patience);
     if (!request && request.error().kind == ErrorKind::closed) return;
     end.send({request.value().number * request.value().number}).value();
   }
@@ -106,6 +106,29 @@ TEST_P(PipeProcesses, AKilledChildIsDownAfterWhatItHadSent) {
   EXPECT_EQ(end_of(near), "down");
   server.join(patience).value();
   EXPECT_EQ(kind_of(near.send({5})), "down");
+}
+
+/// None of the siblings holds a copy of another's end, which would hide its death.
+TEST_P(PipeProcesses, TheDeathOfOneAmongAHundredIsSeen) {
+  constexpr std::size_t siblings = 100;
+  constexpr std::size_t victim = siblings / 2;
+  std::vector<Near> ends;
+  std::vector<Process> servers;
+  for (std::size_t i = 0; i < siblings; ++i) {
+    auto [near, far] = create();
+    servers.emplace_back(options(), serve, std::move(far));
+    servers.back().start().value();
+    ends.push_back(std::move(near));
+  }
+  servers[victim].kill().value();
+  EXPECT_EQ(end_of(ends[victim]), "down");
+  servers[victim].join(patience).value();
+  servers.erase(servers.begin() + victim);
+  ends.erase(ends.begin() + victim);
+  for (Near& end : ends) ASSERT_TRUE(end.send({3}));
+  for (Near& end : ends) EXPECT_EQ(end.receive(patience).value().square, 9) << "the others live";
+  for (Near& end : ends) end.close();
+  for (Process& server : servers) EXPECT_TRUE(is_normal(server.join(patience).value().reason.cause));
 }
 
 TEST_P(PipeProcesses, AChildThatIsKilledBeforeItUsesItsEndIsDown) {

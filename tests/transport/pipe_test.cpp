@@ -178,6 +178,7 @@ TEST_P(PipeEnds, SayThatAMessageIsTooLarge) {
   const auto sent = near.send({1, std::string(100, 'x')});
   EXPECT_EQ(kind_of(sent), "invalid");
   EXPECT_NE(sent.error().text.find("frame_bytes_max"), std::string::npos);
+  EXPECT_NE(sent.error().text.find("into a Blob"), std::string::npos) << sent.error().text;
   EXPECT_EQ(kind_of(far.receive(0ns)), "timed_out") << "nothing was sent";
   auto [tiny, other] = create(3);
   EXPECT_EQ(kind_of(tiny.send({1, ""})), "invalid") << "no room for a type even";

@@ -157,6 +157,7 @@ TEST_F(QueueTest, RefusesWhatCanNeverFit) {
   const auto error = out.put(Bytes(4096)).error();
   EXPECT_EQ(error.kind, ErrorKind::invalid);
   EXPECT_NE(error.text.find("bytes_max"), std::string::npos) << error.text;
+  EXPECT_NE(error.text.find("into a Blob"), std::string::npos) << error.text;
   EXPECT_EQ(queue.size(), 0U);
 }
 

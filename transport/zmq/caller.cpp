@@ -71,7 +71,7 @@ std::uint64_t Caller::put(Wants wants, QueueKind kind, std::uint64_t a, std::uin
   requests_.emplace_hint(
       requests_.end(), number,
       Request{{.kind = kind, .number = number, .a = a, .b = b}, {body.begin(), body.end()}, wants});
-  booking_->wake();
+  seat_->wake();  // not by the booking: an owner may answer before that is here
   return number;
 }
 
