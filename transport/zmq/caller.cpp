@@ -148,8 +148,10 @@ Result<Intake::Item> Caller::take(Deadline& deadline) {
     return item;
   }
   if (!intake_.ended()) return failure(ErrorKind::timed_out, "ZeroMQ queue: nothing came in time");
-  put(Wants::nothing, QueueKind::unwant, intake_.begun(), 0);
-  intake_.unwanted();
+  if (intake_.is_wanted()) {
+    put(Wants::nothing, QueueKind::unwant, intake_.begun(), 0);
+    intake_.unwanted();
+  }
   return failure(ErrorKind::closed, "ZeroMQ queue: it was closed and is empty");
 }
 
@@ -157,6 +159,7 @@ void Caller::settle(std::uint64_t number, std::uint64_t ticket, troupe::detail::
   const std::lock_guard lock{lock_};
   intake_.settled(put(Wants::nothing, QueueKind::settle, ticket, static_cast<std::uint64_t>(settlement)),
                   number);
+  if (settlement == troupe::detail::Settlement::give_back) intake_.gave_back();
 }
 
 bool Caller::arm() {

@@ -4,17 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <map>
 #include <memory>
-#include <optional>
 #include <ostream>
 #include <string>
 #include <troupe/transport/channel.hpp>
-#include <troupe/transport/doorbell.hpp>
-#include <troupe/transport/syscall.hpp>
 #include <utility>
 #include <vector>
 
+#include "transport/conformance.hpp"
 #include "transport/forked.hpp"
 #include "transport/lane_ends.hpp"
 #include "transport/nothing_left.hpp"
@@ -33,8 +30,7 @@ struct ChannelKind {
 
   std::string name;
   std::function<Ends(std::size_t frame_bytes_max)> create{};
-  /// Cases that its promise does not cover, and why: they are skipped, and the table says so.
-  std::map<std::string, std::string> exempt{};
+  Exempt exempt{};
 
   friend std::ostream& operator<<(std::ostream& out, const ChannelKind& kind) { return out << kind.name; }
 };
@@ -52,34 +48,12 @@ inline ChannelKind movable_kind(std::string name, Carrier carrier) {
           }};
 }
 
-template <class T>
-std::string kind_of(const Result<T>& result) {
-  return result ? "done" : std::string{to_string(result.error().kind)};
-}
-
-/// Something that one process tells another once.
-class Gate {
- public:
-  void open() const { ring(bell_.get()); }
-  [[nodiscard]] bool wait(TimePoint deadline = deadline_in(20s)) const {
-    return detail::wait_readable(bell_.get(), deadline);
-  }
-
- private:
-  OwnedFd bell_ = create_bell().value();
-};
-
-/// Far longer than anything here takes.
-inline TimePoint soon() { return deadline_in(20s); }
-
 class ChannelConformance : public NothingLeft, public testing::WithParamInterface<ChannelKind> {
  protected:
   static constexpr std::size_t frame_bytes_max = std::size_t{64} * 1024;
 
   void SetUp() override {
-    const std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
-    const auto exempt = GetParam().exempt.find(name.substr(0, name.find('/')));
-    if (exempt != GetParam().exempt.end()) GTEST_SKIP() << exempt->second;
+    if (const auto reason = exempt_from(GetParam().exempt); !reason.empty()) GTEST_SKIP() << reason;
     create();
   }
 
