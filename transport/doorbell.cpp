@@ -35,7 +35,12 @@ Result<OwnedFd> create_bell() { return detail::owned(::eventfd(0, EFD_CLOEXEC | 
 
 void ring(int bell) noexcept {
   constexpr std::uint64_t one = 1;
-  [[maybe_unused]] const auto written = detail::retried([&] { return ::write(bell, &one, sizeof one); });
+  constexpr int tries_max = 3;  // whoever fills it again meanwhile has rung it by that
+  for (int i = 0; i < tries_max; ++i) {
+    if (detail::retried([&] { return ::write(bell, &one, sizeof one); }) != -1 || errno != EAGAIN) return;
+    std::uint64_t count = 0;
+    [[maybe_unused]] const auto emptied = detail::retried([&] { return ::read(bell, &count, sizeof count); });
+  }
 }
 
 Result<BellWaiter> BellWaiter::create(int bell) {

@@ -8,10 +8,11 @@
 
 namespace troupe {
 
-/// Makes a bell: an eventfd that anyone who holds it may ring and that nobody reads.
+/// Makes a bell: an eventfd that anyone who holds it may ring. Nobody reads it, but for who finds it full.
 [[nodiscard]] Result<OwnedFd> create_bell();
 
-/// Rings a bell. Never blocks; a bell that is full is ringing already.
+/// Rings a bell. Never blocks. One that is full, by somebody's bad intent, is emptied first: a full counter
+/// takes no ring, and so wakes nobody.
 void ring(int bell) noexcept;
 
 /// Sleeps until a bell rings: one epoll instance, edge-triggered on the bell, so that a

@@ -154,8 +154,10 @@ class LaneReader {
   [[nodiscard]] bool pending() const noexcept;
 
   /// Copies the next frame into `buffer`, which only grows, and checks it: `malformed` says which rule it
-  /// breaks, and the lane is of no further use. Call only if pending().
-  [[nodiscard]] Result<Frame> peek(std::vector<std::byte>& buffer) const;
+  /// breaks, one of more than `bytes_max` before anything is allocated for it, and the lane is of no further
+  /// use. Call only if pending().
+  [[nodiscard]] Result<Frame> peek(std::vector<std::byte>& buffer,
+                                   std::size_t bytes_max = lane::frame_bytes_max) const;
 
   /// One store, before the handler: attempts of the frame at the head, this one included. Returns the count
   /// (1 is the first).
@@ -177,7 +179,9 @@ class LaneReader {
 
  private:
   LaneReader(MemoryMap map, const LaneSpec& spec, lane::ReaderSlot& slot, int credit_bell) noexcept;
-  [[nodiscard]] const char* broken_rule(const lane::FrameHeader& header) const noexcept;  ///< null: none
+  /// Null: none.
+  [[nodiscard]] const char* broken_rule(const lane::FrameHeader& header,
+                                        std::size_t bytes_max) const noexcept;
   [[nodiscard]] static tl::unexpected<Error> broken(const char* rule);
 
   MemoryMap map_;

@@ -190,9 +190,7 @@ bool LaneReceiving::pending(const Bells& bells) {
 
 Result<Channel::Frame> LaneReceiving::take(std::vector<std::byte>& buffer) {
   if (broken_) return tl::unexpected{*broken_};
-  auto frame = reader_->peek(buffer);
-  if (frame && frame->payload.size() > frame_bytes_max_)
-    frame = failure(ErrorKind::malformed, "channel: a frame that is too long");
+  auto frame = reader_->peek(buffer, frame_bytes_max_);
   if (!frame) {
     broken_ = frame.error();
     return tl::unexpected{*broken_};

@@ -74,16 +74,18 @@ inline bool LaneReader::pending() const noexcept {
   return known_tail_ != head_;
 }
 
-inline const char* LaneReader::broken_rule(const lane::FrameHeader& header) const noexcept {
+inline const char* LaneReader::broken_rule(const lane::FrameHeader& header,
+                                           std::size_t bytes_max) const noexcept {
   if (header.offset != head_ && !TROUPE_MUTANT(offset_unchecked))
     return "a frame that says it lies elsewhere";
   if (lane::frame_bytes(header.length) > std::min(known_tail_ - head_, spec_.capacity / lane::frame_share))
     return "a frame longer than what was published";
+  if (header.length > bytes_max) return "a frame longer than agreed";
   if (header.check != lane::check_of(header, spec_.id)) return "a frame header with a wrong check";
   return nullptr;
 }
 
-inline Result<Frame> LaneReader::peek(std::vector<std::byte>& buffer) const {
+inline Result<Frame> LaneReader::peek(std::vector<std::byte>& buffer, std::size_t bytes_max) const {
   if (known_tail_ == head_) known_tail_ = page_->tail.load(std::memory_order_acquire);
   const std::uint64_t available = known_tail_ - head_;
   if (available > spec_.capacity) return broken("its tail lies outside the ring");
@@ -94,7 +96,7 @@ inline Result<Frame> LaneReader::peek(std::vector<std::byte>& buffer) const {
   asm volatile(
       "" ::
           : "memory");  // the copy is what is checked and used: the compiler may not read the ring again
-  if (const char* const rule = broken_rule(header)) return broken(rule);
+  if (const char* const rule = broken_rule(header, bytes_max)) return broken(rule);
   if (TROUPE_MUTANT(length_read_twice)) std::memcpy(&header, at, sizeof header);
   if (TROUPE_MUTANT(acknowledge_before_handler))
     slot_->head.store(head_ + lane::frame_bytes(header.length), std::memory_order_release);

@@ -11,8 +11,8 @@
 
 namespace troupe::detail {
 
-/// One fault each, with the stage of docs/proof.md that has to notice it. scripts/check-mutants reads this
-/// list, and knows the tests.
+/// One fault each, with the stage of docs/proof.md that has to notice it, or `unit`: a test of just that
+/// rule. scripts/check-mutants reads this list, and knows the tests.
 enum class Mutant {
   none,
   // Lanes.
@@ -51,11 +51,11 @@ enum class Mutant {
   lost_batch_ignored,        ///< S8: so is a frame of a stream
   size_limit_unchecked,      ///< S8: memory beyond RLIMIT_FSIZE is asked for, which kills
   seals_unchecked,           ///< S11: a file that can be cut short, or changed, is mapped
-  write_seal_missing,        ///< S11: a blob's maker can go on writing to it
-  start_unchecked,           ///< S11: a process is known by its number alone
+  write_seal_missing,        ///< unit: a blob's maker can go on writing to it
+  start_unchecked,           ///< unit: a process is known by its number alone
   stream_length_unchecked,   ///< S11: a frame that is longer than agreed is waited for
-  stream_rest_forgotten,     ///< S11: a frame that was cut by a deadline is not filled up
-  fork_unnoticed,            ///< S11: a plain fork's child may use its parent's ends
+  stream_rest_forgotten,     ///< unit: a frame that was cut by a deadline is not filled up
+  fork_unnoticed,            ///< unit: a plain fork's child may use its parent's ends
 };
 
 #ifdef TROUPE_MUTANTS

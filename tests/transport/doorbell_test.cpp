@@ -76,6 +76,16 @@ TEST_F(Bell, NeverBlocksItsRingerEvenWhenFull) {
   EXPECT_EQ(waiter.wait(deadline_in(10s)), Woken::bell);
 }
 
+TEST_F(Bell, WakesForEachRingThoughSomebodyFillsItAgainAndAgain) {
+  constexpr std::uint64_t almost_all = std::numeric_limits<std::uint64_t>::max() - 1;
+  for (int i = 0; i < 100; ++i) {
+    [[maybe_unused]] const auto filled = ::write(bell.get(), &almost_all, sizeof almost_all);
+    while (waiter.wait(Clock::now()) == Woken::bell) {}
+    ring(bell.get());
+    ASSERT_EQ(waiter.wait(deadline_in(10s)), Woken::bell) << "ring " << i << " met a full bell";
+  }
+}
+
 TEST_F(Bell, ThatIsNoDescriptorIsIgnoredByItsRinger) { ring(-1); }
 
 TEST_F(Bell, IsNotInheritedByOtherPrograms) {

@@ -53,6 +53,7 @@ TEST_F(HostileLane, IsRefusedForAnImpossibleTail) {
 TEST_F(HostileLane, IsRefusedForAFrameThatIsLongerThanAgreed) {
   ASSERT_TRUE(test::send(*writer, pattern(5, frame_bytes_max + 1), {}));
   EXPECT_EQ(kind_of(receive()), "malformed");
+  EXPECT_EQ(buffer.capacity(), 0U) << "before anything is allocated for it";
 }
 
 TEST_F(HostileLane, IsRefusedForAnImpossibleHead) {

@@ -20,7 +20,9 @@ namespace troupe {
 namespace {
 
 using namespace std::chrono_literals;
+using detail::QueueAccess;
 using detail::QueueFile;
+using detail::QueuePass;
 using detail::QueueReceiver;
 using detail::QueueSender;
 using detail::Settlement;
@@ -309,7 +311,7 @@ class ComesAndGoes : public QueueScenario {
     const auto queue = attach();
     mark();
     {
-      const auto out = queue->sender().value();
+      const auto out = come(*queue);
       if (put(*out, 0)) write(journal().sent, 1);
     }
     mark();
@@ -334,6 +336,59 @@ class ComesAndGoes : public QueueScenario {
     if (first > 1) return {.fault = Fault::twice, .text = "there twice"};
     return {};
   }
+
+ private:
+  [[nodiscard]] virtual std::unique_ptr<QueueSender> come(SharedQueue& queue) {
+    return queue.sender().value();
+  }
+};
+
+/// The same with a sender that the owner has passed to it.
+class ArrivesAndGoes : public ComesAndGoes {
+ public:
+  ArrivesAndGoes() { pass_ = owner().pass(QueueAccess::End::sender).value(); }
+
+ private:
+  [[nodiscard]] std::unique_ptr<QueueSender> come(SharedQueue& /*queue*/) override {
+    return SharedQueue::arrive_sender(std::move(pass_)).value();
+  }
+  QueuePass pass_;
+};
+
+/// A sender is made for a third process, which is to answer for it; whoever does so dies.
+class PassesASender : public QueueScenario {
+ public:
+  PassesASender() : QueueScenario{{.items_max = 8, .bytes_max = 4096, .senders_max = 1, .ends_max = 3}} {}
+
+  void run() override {
+    const auto queue = attach();
+    mark();
+    if (const auto pass = queue->pass(QueueAccess::End::sender)) pass->once_known(third_);
+    write(journal().steps, 1);
+    mark();
+  }
+
+  [[nodiscard]] Verdict judge(Files files, const Journal& journal) const override {
+    const auto words = QueueFile::open(attach(files[0])->descriptors().value(), "judge").value();
+    std::size_t third_holds = 0;
+    for (std::size_t i = 0; i < words->bounds().ends; ++i) {
+      const SlotState state = SlotState::of(words->slot(i).state.load());
+      third_holds +=
+          state.kind == SlotState::Kind::travelling && state.pid == static_cast<std::uint32_t>(third_.pid)
+              ? 1
+              : 0;
+    }
+    if (journal.steps != 0 && third_holds != 1)
+      return {.fault = Fault::lost, .text = "passed, and the third process does not hold it"};
+    bury(files[0]);
+    const auto queue = attach(files[0]);
+    if (const auto out = queue->sender(); !out)
+      return {.fault = Fault::stuck, .text = "nobody can come any more: " + out.error().text};
+    return {};
+  }
+
+ private:
+  ProcessMark third_ = mark_of(::getppid()).value();
 };
 
 // --- putting back
@@ -388,6 +443,66 @@ class PutsBack : public QueueScenario {
   }
 };
 
+/// A sender that is stopped, beside another one.
+class PutsBeside : public QueueScenario {
+ public:
+  PutsBeside() : QueueScenario{{.items_max = 8, .bytes_max = 4096, .senders_max = 2, .ends_max = 4}} {
+    in_ = owner().receiver().value();
+    out_ = owner().sender().value();
+  }
+
+  void run() override {
+    const auto queue = attach();
+    const auto out = queue->sender().value();
+    mark();
+    if (put(*out, 0)) write(journal().sent, 1);
+    mark();
+  }
+
+  [[nodiscard]] Verdict judge(Files /*files*/, const Journal& /*journal*/) const override {
+    return {};  // its test looks by itself, while the child is stopped
+  }
+
+  /// What the test itself puts and takes; how often the child's item came.
+  [[nodiscard]] std::size_t go_on() const {
+    std::size_t of_child = 0;
+    for (const std::size_t wanted : {1U, 2U, 3U}) {
+      if (!put(*out_, wanted)) throw Failure{{ErrorKind::full, 0, "the other sender cannot put"}};
+      bool came = false;
+      while (const auto taken = take(*in_)) {
+        const auto index = index_of(taken->bytes);
+        came |= index == wanted;
+        of_child += index == 0U ? 1 : 0;
+        in_->settle(taken->ticket, Settlement::acknowledge).value();
+      }
+      if (!came) throw Failure{{ErrorKind::timed_out, 0, "the other sender's item does not come"}};
+    }
+    return of_child;
+  }
+
+ private:
+  std::unique_ptr<QueueReceiver> in_;
+  std::unique_ptr<QueueSender> out_;
+};
+
+/// A receiver that is stopped while it gives up an item, beside another one.
+class GivesUpBeside : public ThreeTakes {
+ public:
+  GivesUpBeside() : ThreeTakes{Do::give_up} {}
+
+  /// Takes what there is, and gives it up as well. How many.
+  [[nodiscard]] std::size_t give_up_all() const {
+    const auto in = owner().receiver().value();
+    std::size_t taken_here = 0;
+    while (const auto taken = take(*in)) {
+      ++taken_here;
+      in->settle(taken->ticket, Settlement::give_up).value();
+    }
+    return taken_here;
+  }
+  [[nodiscard]] std::size_t kept() const { return owner().quarantine().size(); }
+};
+
 class QueueStepping : public test::SteppingTest {};
 
 TEST_F(QueueStepping, AnItemIsPutOrNotAtEveryInstruction) {
@@ -412,6 +527,34 @@ TEST_F(QueueStepping, AnItemIsTakenOnceWhereverItsReceiverIsStoppedWhileAnotherT
   }
 }
 
+TEST_F(QueueStepping, ASenderStoppedAtAnyInstructionHoldsUpNoOther) {
+  const auto recorded = std::make_unique<PutsBeside>();
+  const auto trace = test::record([&] { recorded->run(); }, deadline_in(100s)).value();
+  for (std::size_t at = 0; at < trace.size(); at += test::step_stride(1)) {
+    const auto puts = std::make_unique<PutsBeside>();
+    auto child = test::SteppedChild::create([&] { puts->run(); }, deadline_in(100s)).value();
+    [[maybe_unused]] const auto stopped = child.advance(trace, at);
+    const std::size_t before = puts->go_on();
+    ASSERT_TRUE(child.run());
+    ASSERT_EQ(puts->journal().sent, 1U);
+    ASSERT_EQ(before + puts->go_on(), 1U) << "stopped at " << at;
+  }
+}
+
+TEST_F(QueueStepping, AReceiverStoppedAtAnyInstructionOfGivingUpHoldsUpNoOther) {
+  const auto recorded = std::make_unique<GivesUpBeside>();
+  const auto trace = test::record([&] { recorded->run(); }, deadline_in(100s)).value();
+  for (std::size_t at = 0; at < trace.size(); at += test::step_stride(4)) {
+    const auto takes = std::make_unique<GivesUpBeside>();
+    auto child = test::SteppedChild::create([&] { takes->run(); }, deadline_in(100s)).value();
+    [[maybe_unused]] const auto stopped = child.advance(trace, at);
+    [[maybe_unused]] const auto here = takes->give_up_all();
+    ASSERT_TRUE(child.run());
+    static_cast<void>(takes->give_up_all());  // what waited for the quarantine meanwhile
+    ASSERT_EQ(takes->kept(), messages) << "stopped at " << at;
+  }
+}
+
 TEST_F(QueueStepping, NoItemIsLostAtEveryInstructionOfGivingBack) {
   expect_sound_in_both_forms("three given back", making<ThreeTakes>(ThreeTakes::Do::give_back));
 }
@@ -426,6 +569,14 @@ TEST_F(QueueStepping, AWaitingSenderIsRungForOrThereIsADeathToWakeIt) {
 
 TEST_F(QueueStepping, APlaceIsTakenOrFreeAtEveryInstructionOfComingAndGoing) {
   expect_sound_in_both_forms("come and go", making<ComesAndGoes>(), 8);
+}
+
+TEST_F(QueueStepping, ASenderThatWasPassedArrivesOrLeavesItsPlaceFreeAtEveryInstruction) {
+  expect_sound_in_both_forms("arrive and go", making<ArrivesAndGoes>(), 8);
+}
+
+TEST_F(QueueStepping, ASenderIsPassedOrLeavesItsPlaceFreeAtEveryInstruction) {
+  expect_sound_in_both_forms("pass a sender on", making<PassesASender>(), 8);
 }
 
 TEST_F(QueueStepping, WhatADeadReceiverHadIsPutBackOnceWhoeverDiesAtThat) {

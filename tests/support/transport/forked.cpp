@@ -9,6 +9,9 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <fstream>
+#include <string>
+#include <thread>
 #include <troupe/transport/syscall.hpp>
 
 namespace troupe::test {
@@ -63,6 +66,18 @@ void Forked::kill() noexcept {
   detail::retried([&] { return ::waitpid(pid_, nullptr, 0); });
   pid_ = 0;
   pidfd_.reset();
+}
+
+bool falls_asleep(pid_t thread, TimePoint deadline) {
+  const std::string path = "/proc/self/task/" + std::to_string(thread) + "/stat";
+  while (Clock::now() < deadline) {
+    std::string line;
+    std::getline(std::ifstream{path}, line);
+    // "1234 (name) S …", and the name may hold anything.
+    if (const auto at = line.rfind(") "); at != std::string::npos && line[at + 2] == 'S') return true;
+    std::this_thread::yield();
+  }
+  return false;
 }
 
 }  // namespace troupe::test

@@ -117,14 +117,20 @@ TEST_P(ChannelConformance, SaysDownToASenderThatWaitsForRoom) {
   });
   ASSERT_TRUE(made.wait());
   static_cast<void>(fill(*near, 1000));
-  std::thread killer{[&] { ::kill(child.pid(), SIGKILL); }};
+  std::thread killer{[&, sender = ::gettid()] {
+    EXPECT_TRUE(falls_asleep(sender, soon()));
+    ::kill(child.pid(), SIGKILL);
+  }};
   EXPECT_EQ(kind_of(send(*near, numbered(1, 1000))), "down");
   killer.join();
 }
 
 TEST_P(ChannelConformance, SaysDownToAReceiverThatWaits) {
   auto child = far_in_child([](Channel&) { return wait_to_be_killed(); });
-  std::thread killer{[&] { ::kill(child.pid(), SIGKILL); }};
+  std::thread killer{[&, receiver = ::gettid()] {
+    EXPECT_TRUE(falls_asleep(receiver, soon()));
+    ::kill(child.pid(), SIGKILL);
+  }};
   EXPECT_EQ(kind_of(receive(*near)), "down");
   killer.join();
 }

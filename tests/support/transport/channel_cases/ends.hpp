@@ -56,7 +56,10 @@ TEST_P(ChannelConformance, ClosesWhileItIsFullWithoutLosingAnything) {
 
 TEST_P(ChannelConformance, WakesAReceiverWhenThePeerCloses) {
   auto& other = far_here();
-  std::thread closer{[&] { near->close(); }};
+  std::thread closer{[&, receiver = ::gettid()] {
+    EXPECT_TRUE(falls_asleep(receiver, soon()));
+    near->close();
+  }};
   EXPECT_EQ(kind_of(receive(other)), "closed");
   closer.join();
 }
@@ -80,7 +83,10 @@ TEST_P(ChannelConformance, WakesAReceiverWhenThePeerClosesWhileAnotherThreadSend
 TEST_P(ChannelConformance, WakesASenderWhenThePeerIsDestroyed) {
   far_here();
   static_cast<void>(fill(*near, 1000));
-  std::thread closer{[&] { far.reset(); }};
+  std::thread closer{[&, sender = ::gettid()] {
+    EXPECT_TRUE(falls_asleep(sender, soon()));
+    far.reset();
+  }};
   EXPECT_EQ(kind_of(send(*near, numbered(0, 1000))), "closed");
   closer.join();
 }
