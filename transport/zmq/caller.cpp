@@ -121,6 +121,10 @@ bool Caller::would_not_wait() const {
 
 void Caller::want() {
   intake_.ask(Clock::now());
+  tell_want();
+}
+
+void Caller::tell_want() {
   if (const auto told = intake_.to_want())
     intake_.wanted(put(Wants::nothing, QueueKind::want, told->begun, told->window));
 }
@@ -159,7 +163,11 @@ void Caller::settle(std::uint64_t number, std::uint64_t ticket, troupe::detail::
   const std::lock_guard lock{lock_};
   intake_.settled(put(Wants::nothing, QueueKind::settle, ticket, static_cast<std::uint64_t>(settlement)),
                   number);
-  if (settlement == troupe::detail::Settlement::give_back) intake_.gave_back();
+  if (settlement != troupe::detail::Settlement::give_back) return;
+  // Who waits for readable() meanwhile waits for an answer to what is told behind that.
+  const bool wanted = intake_.is_wanted();
+  intake_.gave_back();
+  if (wanted) tell_want();
 }
 
 bool Caller::arm() {
