@@ -144,10 +144,13 @@ void Caller::wait_for_item(std::unique_lock<std::mutex>& lock, Deadline& deadlin
 Result<Intake::Item> Caller::take(Deadline& deadline) {
   std::unique_lock lock{lock_};
   want();
-  if (!would_not_wait()) wait_for_item(lock, deadline);
+  const bool waits = !would_not_wait();
+  if (waits) wait_for_item(lock, deadline);
   if (auto over = over_now()) return tl::unexpected<Error>{*std::move(over)};
   if (intake_.may_begin()) {
     auto item = intake_.begin(Clock::now());
+    // What came with it while nothing was overdue may be so from now on: the post is to look in time.
+    if (waits && intake_.overdue_at() != never) booking_->wake();
     if (!would_not_wait()) sign_.lower();
     return item;
   }
