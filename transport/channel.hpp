@@ -36,7 +36,8 @@ struct ChannelParts {
 
 /// One end of a way between two processes, by which frames go in both directions.
 ///
-/// The contract, which every channel passes in tests/transport/channel_conformance_test.cpp:
+/// The contract, which every channel runs in tests/support/transport/channel_cases/ (docs/channels.md has the
+/// table). Over ZeroMQ two bullets hold in part, Death and Moving: docs/zmq.md.
 /// - **Whole frames.** A frame arrives as it was sent or not at all, whenever its sender dies. Its length is
 ///   from 0 to `frame_bytes_max()`; a longer one is `invalid` at its sender, and `malformed` at a receiver to
 ///   whom one is announced, before anything is allocated for it.

@@ -156,6 +156,9 @@ class QueueReceiver {
   [[nodiscard]] virtual Waitable readable() = 0;
 };
 
+/// What a drain says at its deadline.
+[[nodiscard]] Error not_drained(std::string_view name, std::size_t size, const std::vector<Holder>& holders);
+
 /// A queue as its ends' processes see it, below types.
 class QueueAccess {
  public:

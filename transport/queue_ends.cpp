@@ -69,13 +69,17 @@ bool nothing_to_come(const QueueFile& file, std::uint32_t me) noexcept {
          !any_for_others(file, me);
 }
 
+/// Counted where the dead cannot, at their place; several may do it at once.
 void put_back_all(QueueFile& file, std::uint32_t owner) noexcept {
+  auto& given_back = file.slot(queue::Owner::of(owner).slot).counts.given_back;
   any_record(file, [&](std::size_t l, std::uint64_t, queue::Record& record, Lease lease) {
     if (lease.state != Lease::State::leased || lease.owner != owner) return false;
     std::uint64_t expected = lease.word();
     lease.state = Lease::State::ready;
     lease.owner = 0;
-    if (record.lease.compare_exchange_strong(expected, lease.word())) file.lane(l).returned.fetch_add(1);
+    if (!record.lease.compare_exchange_strong(expected, lease.word())) return false;
+    given_back.fetch_add(1, std::memory_order_relaxed);
+    file.lane(l).returned.fetch_add(1);
     return false;
   });
 }

@@ -174,19 +174,12 @@ std::vector<Holder> SharedQueue::holders() {
   return all;
 }
 
-Error SharedQueue::not_drained() {
-  std::string text = "queue " + file_->name() + ": " + items(size()) + " not acknowledged in time";
-  for (const Holder& holder : holders())
-    text += ", process " + std::to_string(holder.process.pid) + " holds " + items(holder.items);
-  return {ErrorKind::timed_out, 0, std::move(text)};
-}
-
 Result<void> SharedQueue::drain(TimePoint deadline) {
   if (auto own = check(); !own) return own;
   auto peers = QueuePeers::create(file_, file_->items_bell());
   if (!peers) return failure(std::move(peers));
   for (bool in_time = true; !all_done(*file_);) {
-    if (!in_time) return tl::unexpected<Error>{not_drained()};
+    if (!in_time) return tl::unexpected<Error>{detail::not_drained(file_->name(), size(), holders())};
     file_->page().draining.fetch_add(1, std::memory_order_seq_cst);
     if (auto watched = peers->refresh(); !watched) return watched;
     if (!all_done(*file_)) in_time = peers->wait(deadline);
@@ -255,6 +248,13 @@ Result<std::unique_ptr<QueueAccess>> attach_shared_queue(std::vector<OwnedFd> de
   auto attached = SharedQueue::attach(std::move(descriptors));
   if (!attached) return failure(std::move(attached));
   return std::unique_ptr<QueueAccess>{std::move(*attached)};
+}
+
+Error not_drained(std::string_view name, std::size_t size, const std::vector<Holder>& holders) {
+  std::string text = "queue " + std::string{name} + ": " + items(size) + " not acknowledged in time";
+  for (const Holder& holder : holders)
+    text += ", process " + std::to_string(holder.process.pid) + " holds " + items(holder.items);
+  return {ErrorKind::timed_out, 0, std::move(text)};
 }
 
 Error wrong_item(std::uint64_t type, std::string_view expected) {

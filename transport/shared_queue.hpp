@@ -43,7 +43,6 @@ class SharedQueue final : public QueueAccess {
  private:
   SharedQueue(std::shared_ptr<QueueFile> file, std::optional<QueuePlace> place)
       : file_{std::move(file)}, place_{std::move(place)} {}
-  [[nodiscard]] Error not_drained();
   [[nodiscard]] Result<void> check() const { return guard_.check("queue"); }
 
   std::shared_ptr<QueueFile> file_;

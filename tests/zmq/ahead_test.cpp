@@ -156,6 +156,36 @@ TEST_F(ZmqIntake, GivesBackWhatHasLainTooLongAndWhatWasOnItsWay) {
   EXPECT_TRUE(intake.may_begin());
 }
 
+TEST_F(ZmqIntake, AsksForNothingMoreOnceItHasHeardOfTheEnd) {
+  ask();
+  intake.on_ended(requests);
+  EXPECT_TRUE(intake.ended());
+  for (int i = 0; i < 3; ++i) {
+    ask();
+    EXPECT_TRUE(intake.ended());
+  }
+  EXPECT_EQ(requests, 1U) << "each would be answered, and wake who waits";
+}
+
+TEST_F(ZmqIntake, DoesNotBelieveInAnEndThatItHeardOfBeforeItGaveAnItemBack) {
+  ask();
+  ASSERT_TRUE(comes(1));
+  static_cast<void>(intake.begin(now));
+  ask();
+  const std::uint64_t earlier = requests;
+  intake.on_ended(earlier);
+  EXPECT_TRUE(intake.ended());
+  intake.settled(++requests, 1);
+  intake.gave_back();
+  EXPECT_FALSE(intake.ended());
+  intake.on_ended(earlier);
+  EXPECT_FALSE(intake.ended()) << "it had been on its way";
+  ask();
+  EXPECT_GT(requests, earlier + 1) << "it asks anew";
+  intake.on_ended(requests);
+  EXPECT_TRUE(intake.ended());
+}
+
 TEST_F(ZmqIntake, TakesAnItemOnceAndRefusesWhatItNeverAskedFor) {
   ask();
   EXPECT_TRUE(comes(1));

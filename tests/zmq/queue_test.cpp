@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// What is so of a queue over ZeroMQ alone; the rest is queue_conformance_test.cpp's.
 #include <troupe/zmq/queue.hpp>
 
 #include <sys/wait.h>
@@ -12,7 +13,6 @@
 #include <random>
 #include <string>
 #include <thread>
-#include <troupe/transport/doorbell.hpp>
 #include <troupe/transport/queue.hpp>
 #include <troupe/transport/syscall.hpp>
 #include <troupe/zmq/passing.hpp>
@@ -22,6 +22,7 @@
 #include "breaking_relay.hpp"
 #include "listening_child.hpp"
 #include "raw_dealer.hpp"
+#include "transport/conformance.hpp"
 #include "transport/forked.hpp"
 #include "transport/gate.hpp"
 #include "transport/kind_of.hpp"
@@ -64,148 +65,6 @@ class ZmqQueue : public test::NothingLeft {
   }
   std::string endpoint;
 };
-
-TEST_F(ZmqQueue, GivesWhatWasPutInOrder) {
-  auto queue = make();
-  auto out = queue.sender();
-  auto in = queue.receiver();
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(out.put(i).value(), Placed::queued);
-  EXPECT_EQ(queue.size(), 100U);
-  for (int i = 0; i < 100; ++i) {
-    auto item = in.get(patience).value();
-    EXPECT_EQ(*item, i);
-    EXPECT_EQ(item.attempt(), 1U);
-    item.acknowledge();
-  }
-  ASSERT_TRUE(queue.drain(patience));
-  EXPECT_EQ(queue.counts(), (QueueCounts{.put = 100, .acknowledged = 100}));
-}
-
-TEST_F(ZmqQueue, WithoutWaitingGivesWhatThereIsAndWaitsNoLessThanAsked) {
-  auto queue = make();
-  auto out = queue.sender();
-  auto in = queue.receiver();
-  EXPECT_EQ(kind_of(in.get_nowait()), "timed_out");
-  const auto before = Clock::now();
-  EXPECT_EQ(kind_of(in.get(30ms)), "timed_out");
-  EXPECT_GE(Clock::now() - before, 30ms);
-  out.put(7).value();
-  auto item = in.get_nowait().value();
-  EXPECT_EQ(*item, 7);
-  EXPECT_EQ(item.attempt(), 1U) << "what came too late was not taken";
-}
-
-TEST_F(ZmqQueue, ABlockedPutWaitsForRoomUntilItsDeadlineAndGoesOnWhenThereIsSome) {
-  auto queue = make({.items_max = 2});
-  auto out = queue.sender();
-  auto in = queue.receiver();
-  out.put(1).value();
-  out.put(2).value();
-  const auto before = Clock::now();
-  EXPECT_EQ(kind_of(out.put(3, 30ms)), "timed_out");
-  EXPECT_GE(Clock::now() - before, 30ms);
-  std::thread reader{[&] { in.get(patience).value().acknowledge(); }};
-  EXPECT_EQ(out.put(3, patience).value(), Placed::queued);
-  reader.join();
-  EXPECT_EQ(*in.get(patience).value(), 2);
-  EXPECT_EQ(queue.counts().refused_full, 1U);
-}
-
-TEST_F(ZmqQueue, OverflowFailsOrDropsAsItWasToldAndCountsIt) {
-  {
-    auto queue = make({.items_max = 1, .overflow = Overflow::fail});
-    auto out = queue.sender();
-    out.put(1).value();
-    EXPECT_EQ(kind_of(out.put(2)), "full");
-  }
-  {
-    auto queue = make({.items_max = 1, .overflow = Overflow::drop_new});
-    auto out = queue.sender();
-    EXPECT_EQ(out.put(1).value(), Placed::queued);
-    EXPECT_EQ(out.put(2).value(), Placed::dropped);
-    EXPECT_EQ(*queue.receiver().get(patience).value(), 1);
-    out = {};
-    EXPECT_EQ(queue.counts().dropped_new, 1U);
-  }
-  {
-    auto queue = make({.items_max = 2, .overflow = Overflow::drop_old});
-    auto out = queue.sender();
-    for (int i = 1; i <= 4; ++i) EXPECT_EQ(out.put(i).value(), Placed::queued);
-    auto in = queue.receiver();
-    auto held = in.get(patience).value();
-    EXPECT_EQ(*held, 3);
-    EXPECT_EQ(out.put(5).value(), Placed::queued) << "4 goes, 3 is in somebody's hand";
-    EXPECT_EQ(*in.get(patience).value(), 5);
-    EXPECT_EQ(queue.counts().dropped_old, 3U);
-  }
-  {
-    auto queue = make({.items_max = 8, .overflow = Overflow::latest});
-    auto out = queue.sender();
-    for (int i = 1; i <= 4; ++i) EXPECT_EQ(out.put(i).value(), Placed::queued);
-    EXPECT_EQ(queue.size(), 1U);
-    EXPECT_EQ(*queue.receiver().get(patience).value(), 4);
-    EXPECT_EQ(queue.counts().replaced, 3U);
-  }
-}
-
-TEST_F(ZmqQueue, ARefusedItemIsOneThatNeverFits) {
-  auto queue = make<Bytes>({.bytes_max = 1000});
-  auto out = queue.sender();
-  EXPECT_EQ(kind_of(out.put(Bytes(2000))), "invalid");
-}
-
-TEST_F(ZmqQueue, AMebibyteOutlivesItsSenderWithoutAReader) {
-  auto queue = make<Bytes>();
-  Forked child{[&] {
-    auto out = found<Bytes>(endpoint).sender();
-    if (!out.put(test::pattern(5, 1U << 20U), patience)) return 1;
-    ::kill(::getpid(), SIGKILL);  // at once
-    return 2;
-  }};
-  ASSERT_TRUE(child.wait(deadline_in(patience)));
-  EXPECT_EQ(*queue.receiver().get(patience).value(), test::pattern(5, 1U << 20U));
-}
-
-TEST_F(ZmqQueue, WhatADeadReceiverHadGoesToAnotherAndInTheEndToTheQuarantine) {
-  auto queue = make({.attempts_max = 3});
-  queue.sender().put(42).value();
-  for (std::uint32_t attempt = 1; attempt <= 3; ++attempt) {
-    Forked child{[&] {
-      auto in = found(endpoint).receiver();
-      auto item = in.get(patience).value();
-      if (*item != 42 || item.attempt() != attempt) return 1;
-      ::kill(::getpid(), SIGKILL);
-      return 2;
-    }};
-    const auto status = child.wait(deadline_in(patience));
-    ASSERT_TRUE(status);
-    EXPECT_TRUE(WIFSIGNALED(*status)) << WEXITSTATUS(*status);
-  }
-  ASSERT_TRUE(queue.drain(patience));
-  const auto quarantine = queue.quarantine();
-  ASSERT_EQ(quarantine.size(), 1U);
-  EXPECT_EQ(quarantine.front().cause, QuarantinedItem::Cause::attempts);
-  EXPECT_EQ(quarantine.front().attempts, 3U);
-  EXPECT_EQ(queue.counts(), (QueueCounts{.put = 1, .given_back = 3, .quarantined = 1}));
-}
-
-TEST_F(ZmqQueue, ItemsAreGivenBackGivenUpAndRefusedWhenTheyDoNotDecode) {
-  auto queue = make();
-  auto out = queue.sender();
-  auto in = queue.receiver();
-  out.put(1).value();
-  in.get(patience).value().give_back();
-  auto again = in.get(patience).value();
-  EXPECT_EQ(again.attempt(), 2U);
-  again.give_up();
-  found<std::string>(endpoint).sender().put("no number").value();
-  EXPECT_EQ(kind_of(in.get(50ms)), "timed_out");
-  ASSERT_TRUE(queue.drain(patience));
-  const auto quarantine = queue.quarantine();
-  ASSERT_EQ(quarantine.size(), 2U);
-  EXPECT_EQ(quarantine[0].cause, QuarantinedItem::Cause::given_up);
-  EXPECT_EQ(quarantine[1].cause, QuarantinedItem::Cause::malformed);
-}
 
 TEST_F(ZmqQueue, AReceiverThatLeavesGivesBackAndWhatItNeverSawCountsAsNoAttempt) {
   auto queue = make();
@@ -421,28 +280,6 @@ TEST_F(ZmqQueue, ASenderThatLeavesHasItsUnconfirmedPutsPut) {
   EXPECT_EQ(queue.counts().put, 100U);
 }
 
-TEST_F(ZmqQueue, EndsWhenItIsClosedItsSendersAreGoneAndAllIsAcknowledged) {
-  auto queue = make();
-  auto in = queue.receiver();
-  auto other = queue.receiver();
-  auto out = queue.sender();
-  out.put(1).value();
-  queue.close();
-  EXPECT_EQ(kind_of(queue.try_sender()), "closed");
-  out.put(2).value();
-  out = {};
-  auto first = in.get(patience).value();
-  auto second = in.get(patience).value();
-  EXPECT_EQ(kind_of(other.get(30ms)), "timed_out") << "they may come back";
-  EXPECT_EQ(kind_of(in.get(patience)), "closed") << "nobody else can give it anything";
-  first.acknowledge();
-  second.acknowledge();
-  EXPECT_EQ(kind_of(other.get(patience)), "closed");
-  int rest = 0;
-  for ([[maybe_unused]] auto& item : other) ++rest;
-  EXPECT_EQ(rest, 0);
-}
-
 TEST_F(ZmqQueue, ASenderOnItsWayHoldsTheStreamOpen) {
   auto access = QueueServer::create("ipc://*").value();
   const auto pass = access->pass(troupe::detail::QueueAccess::End::sender).value();
@@ -475,37 +312,6 @@ TEST_F(ZmqQueue, ASenderOnItsWayIsGivenUpWithWhoeverAnsweredForIt) {
   ASSERT_TRUE(child.wait(deadline_in(patience)));
   queue.close();
   EXPECT_EQ(kind_of(queue.receiver().get(patience)), "closed");
-}
-
-TEST_F(ZmqQueue, DrainSaysWhoHoldsWhat) {
-  auto queue = make();
-  queue.sender().put(1).value();
-  Gate has_it;
-  Gate may_go;
-  Forked child{[&] {
-    auto in = found(endpoint).receiver();
-    auto item = in.get(patience).value();
-    has_it.open();
-    if (!may_go.wait()) return 1;
-    item.acknowledge();
-    return 0;
-  }};
-  ASSERT_TRUE(has_it.wait());
-  auto far = found(endpoint);
-  for (auto* access : {&queue, &far}) {
-    const auto drained = access->drain(20ms);
-    ASSERT_EQ(kind_of(drained), "timed_out");
-    EXPECT_NE(drained.error().text.find("process " + std::to_string(child.pid())), std::string::npos)
-        << drained.error().text;
-    ASSERT_EQ(access->holders().size(), 1U);
-    EXPECT_EQ(access->holders().front().process.pid, child.pid());
-    EXPECT_EQ(access->size(), 1U);
-  }
-  may_go.open();
-  EXPECT_TRUE(far.drain(patience));
-  EXPECT_TRUE(queue.drain(patience));
-  EXPECT_EQ(child.exit_code(deadline_in(patience)), 0);
-  EXPECT_EQ(far.counts(), queue.counts());
 }
 
 TEST_F(ZmqQueue, SaysDownWhenItsOwnerHasDied) {
@@ -546,20 +352,6 @@ TEST_F(ZmqQueue, AnOwnerThatLetsGoWaitsForNoEndThatHasBeenKilled) {
   queue.reset();
 }
 
-TEST_F(ZmqQueue, AForkedChildIsRefusedTheCopiesAndConnectsByItself) {
-  auto queue = make();
-  auto out = queue.sender();
-  auto in = queue.receiver();
-  Forked child{[&] {
-    if (kind_of(out.put(1)) != "refused" || kind_of(in.get_nowait()) != "refused") return 1;
-    if (kind_of(queue.try_sender()) != "refused" || kind_of(queue.drain(1ms)) != "refused") return 2;
-    auto own = found(endpoint);
-    return own.sender().put(9, patience) ? 0 : 3;
-  }};
-  EXPECT_EQ(child.exit_code(deadline_in(patience)), 0);
-  EXPECT_EQ(*in.get(patience).value(), 9);
-}
-
 TEST_F(ZmqQueue, WithKeysLetsInWhomItAllowsAndWhomItPassedAnEnd) {
   const auto server = Keys::generate().value();
   const auto client = Keys::generate().value();
@@ -579,17 +371,6 @@ TEST_F(ZmqQueue, WithKeysLetsInWhomItAllowsAndWhomItPassedAnEnd) {
   EXPECT_EQ(kind_of(connect_queue(at, {.own = stranger, .server_key = server.public_key}, patience)),
             "refused");
   EXPECT_EQ(kind_of(connect_queue(at, {}, 300ms)), "timed_out");
-}
-
-TEST_F(ZmqQueue, HasNoMoreEndsThanItsBounds) {
-  auto queue = make({.senders_max = 2, .ends_max = 4});
-  auto one = queue.sender();
-  auto two = queue.sender();
-  EXPECT_EQ(kind_of(queue.try_sender()), "exhausted");
-  auto in = queue.receiver();
-  EXPECT_EQ(kind_of(queue.try_receiver()), "exhausted");
-  one = {};
-  EXPECT_EQ(kind_of(queue.try_sender()), "done");
 }
 
 TEST_F(ZmqQueue, PutsAndTakesOnceOverBrokenConnections) {

@@ -89,7 +89,7 @@ std::size_t Broker::size() const {
 Result<void> Broker::drain(TimePoint deadline) {
   std::unique_lock lock{lock_};
   if (changed_.wait_until(lock, deadline, [&] { return ledger_.size() == 0; })) return {};
-  return tl::unexpected<Error>{not_drained(options_.name, ledger_.size(), ledger_.holders())};
+  return tl::unexpected<Error>{troupe::detail::not_drained(options_.name, ledger_.size(), ledger_.holders())};
 }
 
 std::vector<Holder> Broker::holders() const {

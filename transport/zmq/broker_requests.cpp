@@ -83,7 +83,8 @@ bool Broker::on_want(EndId id, End& end, const QueueHeader& header) {
 bool Broker::on_unwant(EndId id, End& end, const QueueHeader& header) {
   if (!ledger_.begin(id, header.a)) return false;
   if (header.b == 0) {
-    serve();  // it is to have what there is, in its turn
+    serve();  // it is to have what there is, in its turn, or to hear that nothing will come
+    tell_ended(id, end);
   } else {
     ledger_.give_back_ahead(id);
     end.sent = std::min(end.sent, header.a);

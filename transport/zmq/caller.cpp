@@ -121,6 +121,10 @@ bool Caller::would_not_wait() const {
 
 void Caller::want() {
   intake_.ask(Clock::now());
+  tell_want();
+}
+
+void Caller::tell_want() {
   if (const auto told = intake_.to_want())
     intake_.wanted(put(Wants::nothing, QueueKind::want, told->begun, told->window));
 }
@@ -140,16 +144,21 @@ void Caller::wait_for_item(std::unique_lock<std::mutex>& lock, Deadline& deadlin
 Result<Intake::Item> Caller::take(Deadline& deadline) {
   std::unique_lock lock{lock_};
   want();
-  if (!would_not_wait()) wait_for_item(lock, deadline);
+  const bool waits = !would_not_wait();
+  if (waits) wait_for_item(lock, deadline);
   if (auto over = over_now()) return tl::unexpected<Error>{*std::move(over)};
   if (intake_.may_begin()) {
     auto item = intake_.begin(Clock::now());
+    // What came with it while nothing was overdue may be so from now on: the post is to look in time.
+    if (waits && intake_.overdue_at() != never) booking_->wake();
     if (!would_not_wait()) sign_.lower();
     return item;
   }
   if (!intake_.ended()) return failure(ErrorKind::timed_out, "ZeroMQ queue: nothing came in time");
-  put(Wants::nothing, QueueKind::unwant, intake_.begun(), 0);
-  intake_.unwanted();
+  if (intake_.is_wanted()) {
+    put(Wants::nothing, QueueKind::unwant, intake_.begun(), 0);
+    intake_.unwanted();
+  }
   return failure(ErrorKind::closed, "ZeroMQ queue: it was closed and is empty");
 }
 
@@ -157,6 +166,11 @@ void Caller::settle(std::uint64_t number, std::uint64_t ticket, troupe::detail::
   const std::lock_guard lock{lock_};
   intake_.settled(put(Wants::nothing, QueueKind::settle, ticket, static_cast<std::uint64_t>(settlement)),
                   number);
+  if (settlement != troupe::detail::Settlement::give_back) return;
+  // Who waits for readable() meanwhile waits for an answer to what is told behind that.
+  const bool wanted = intake_.is_wanted();
+  intake_.gave_back();
+  if (wanted) tell_want();
 }
 
 bool Caller::arm() {

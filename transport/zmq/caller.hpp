@@ -97,6 +97,7 @@ class Caller final : public Guest {
   [[nodiscard]] std::optional<Error> over_now() const;
   [[nodiscard]] bool would_not_wait() const;
   void want();
+  void tell_want();
   void wait_for_item(std::unique_lock<std::mutex>& lock, Deadline& deadline);
   void give_back_overdue();
   void on_welcome(const wire::QueueHeader& header, std::span<const std::byte> body);

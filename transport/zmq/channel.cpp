@@ -71,6 +71,14 @@ Waitable ZmqChannel<delivery>::readable() {
   return {link_->descriptor(), {}};
 }
 
+template <Delivery delivery>
+Result<ChannelParts> ZmqChannel<delivery>::take_parts() {
+  return failure(
+      ErrorKind::refused,
+      "ZeroMQ channel: an end stays in the process that made it; try sending endpoint(), and connect "
+      "there");
+}
+
 template class ZmqChannel<Delivery::at_most_once>;
 template class ZmqChannel<Delivery::at_least_once>;
 

@@ -67,6 +67,9 @@ class ZmqChannel final : public Channel {
   [[nodiscard]] Result<Frame> receive(std::vector<std::byte>& buffer, TimePoint deadline) override;
   void close() noexcept override;
   [[nodiscard]] Waitable readable() override;
+  /// `refused`, and so is a Pipe over it as an argument or in a message: an end has been greeted, as its
+  /// process, by the time there is one. What travels is the endpoint; whoever gets it connects.
+  [[nodiscard]] Result<ChannelParts> take_parts() override;
 
  private:
   explicit ZmqChannel(std::unique_ptr<detail::Link> link);

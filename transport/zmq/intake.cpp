@@ -13,13 +13,14 @@ void Intake::ask(TimePoint now) noexcept {
 }
 
 std::optional<Intake::Want> Intake::to_want() const noexcept {
+  if (ended_) return std::nullopt;
   const auto untold = begun_ - told_begun_;
   const bool waits = ahead_.empty() && untold != 0;
   // In good time, but not for each one: what is told late keeps the owner from sending more, or this end from
   // beginning more.
   const bool enough =
       2 * untold >= std::max<std::uint64_t>(window_, 1) || 2 * untold >= wire::doubtful_max(window_max_);
-  if (open_ && !ended_ && window_ == told_window_ && !waits && !enough) return std::nullopt;
+  if (open_ && window_ == told_window_ && !waits && !enough) return std::nullopt;
   return Want{begun_, window_};
 }
 
@@ -28,7 +29,6 @@ void Intake::wanted(std::uint64_t request) noexcept {
   want_ = request;
   told_window_ = window_;
   open_ = true;
-  ended_ = false;
 }
 
 void Intake::settled(std::uint64_t request, std::uint64_t number) { told(request, number); }

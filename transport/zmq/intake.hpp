@@ -39,14 +39,23 @@ class Intake {
   [[nodiscard]] std::optional<Want> to_want() const noexcept;
   void wanted(std::uint64_t request) noexcept;  ///< that was told, with this number
   void unwanted() noexcept { open_ = false; }
+  [[nodiscard]] bool is_wanted() const noexcept { return open_; }
   /// This item was, by this request: which tells that it was begun, and each before it.
   void settled(std::uint64_t request, std::uint64_t number);
+  /// An item was given back, and may come again: what was told of the end is so no longer, nor what is told
+  /// for an earlier want.
+  void gave_back() noexcept {
+    ended_ = false;
+    want_ = 0;
+    open_ = false;
+  }
 
   /// Whether the program may begin an item.
   [[nodiscard]] bool may_begin() const noexcept {
     return !ahead_.empty() && begun_ - confirmed_ < wire::doubtful_max(window_max_);
   }
   [[nodiscard]] Item begin(TimePoint now);
+  /// Nothing will come any more. It stays so, and nothing is asked for.
   [[nodiscard]] bool ended() const noexcept { return ended_; }
   [[nodiscard]] std::uint64_t begun() const noexcept { return begun_; }
   [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
@@ -60,7 +69,7 @@ class Intake {
 
   /// Given for this want. False for more than was asked for.
   [[nodiscard]] bool on_item(Item item, std::uint64_t want, TimePoint now);
-  void on_ended(std::uint64_t want) noexcept { ended_ = open_ && want == want_; }
+  void on_ended(std::uint64_t want) noexcept { ended_ = ended_ || (want != 0 && want == want_); }
   void on_done(std::uint64_t request) noexcept;
 
  private:

@@ -35,11 +35,4 @@ std::uint64_t random_number() {
   return number;
 }
 
-Error not_drained(const std::string& name, std::size_t size, const std::vector<Holder>& holders) {
-  std::string text = "queue " + name + ": " + std::to_string(size) + " items are left";
-  for (const auto& holder : holders)
-    text += "; process " + std::to_string(holder.process.pid) + " holds " + std::to_string(holder.items);
-  return {ErrorKind::timed_out, 0, std::move(text)};
-}
-
 }  // namespace troupe::zmq::detail

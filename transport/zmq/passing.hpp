@@ -43,7 +43,5 @@ template <class T>
   return bytes;
 }
 [[nodiscard]] std::uint64_t random_number();  ///< not 0
-[[nodiscard]] Error not_drained(const std::string& name, std::size_t size,
-                                const std::vector<Holder>& holders);
 
 }  // namespace troupe::zmq::detail

@@ -142,7 +142,7 @@ class RemoteAccess final : public ZmqAccess {
     }
     if (!answer) return failure(std::move(answer));
     if (answer->status == wire::QueueStatus::ok) return {};
-    return tl::unexpected<Error>{detail::not_drained(endpoint(), size(), holders())};
+    return tl::unexpected<Error>{troupe::detail::not_drained(endpoint(), size(), holders())};
   }
   std::vector<Holder> holders() override { return decoded<std::vector<Holder>>(wire::Query::holders); }
   QueueCounts counts() override { return decoded<QueueCounts>(wire::Query::counts); }

@@ -6,12 +6,11 @@
 //
 //   INSTANTIATE_TEST_SUITE_P(My, ChannelConformance, testing::Values(ChannelKind{…}), channel_name);
 //
-// With TROUPE_CONFORMANCE_TABLE set it prints the table of docs/channels.md (sh scripts/conformance).
+// sh scripts/conformance prints the table of docs/channels.md.
 
 #include "transport/channel_cases/deaths.hpp"     // IWYU pragma: export
 #include "transport/channel_cases/ends.hpp"       // IWYU pragma: export
 #include "transport/channel_cases/fixture.hpp"    // IWYU pragma: export
 #include "transport/channel_cases/frames.hpp"     // IWYU pragma: export
 #include "transport/channel_cases/resources.hpp"  // IWYU pragma: export
-#include "transport/channel_cases/table.hpp"      // IWYU pragma: export
 #include "transport/channel_cases/waits.hpp"      // IWYU pragma: export

@@ -36,7 +36,7 @@ class Forked {
   OwnedFd pidfd_;
 };
 
-/// Waits until that thread of this process sleeps in the kernel; false if it does not by the deadline.
+/// Waits until that thread, of whatever process, sleeps in the kernel; false if it does not by the deadline.
 [[nodiscard]] bool falls_asleep(pid_t thread, TimePoint deadline);
 
 /// What a child does that waits to be killed.

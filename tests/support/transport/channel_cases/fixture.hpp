@@ -4,17 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <map>
 #include <memory>
-#include <optional>
 #include <ostream>
 #include <string>
 #include <troupe/transport/channel.hpp>
-#include <troupe/transport/doorbell.hpp>
-#include <troupe/transport/syscall.hpp>
 #include <utility>
 #include <vector>
 
+#include "transport/conformance.hpp"
 #include "transport/forked.hpp"
 #include "transport/gate.hpp"
 #include "transport/kind_of.hpp"
@@ -35,8 +32,7 @@ struct ChannelKind {
 
   std::string name;
   std::function<Ends(std::size_t frame_bytes_max)> create{};
-  /// Cases that its promise does not cover, and why: they are skipped, and the table says so.
-  std::map<std::string, std::string> exempt{};
+  Exempt exempt{};
 
   friend std::ostream& operator<<(std::ostream& out, const ChannelKind& kind) { return out << kind.name; }
 };
@@ -54,17 +50,12 @@ inline ChannelKind movable_kind(std::string name, Carrier carrier) {
           }};
 }
 
-/// Far longer than anything here takes.
-inline TimePoint soon() { return deadline_in(20s); }
-
 class ChannelConformance : public NothingLeft, public testing::WithParamInterface<ChannelKind> {
  protected:
   static constexpr std::size_t frame_bytes_max = std::size_t{64} * 1024;
 
   void SetUp() override {
-    const std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
-    const auto exempt = GetParam().exempt.find(name.substr(0, name.find('/')));
-    if (exempt != GetParam().exempt.end()) GTEST_SKIP() << exempt->second;
+    if (const auto reason = exempt_from(GetParam().exempt); !reason.empty()) GTEST_SKIP() << reason;
     create();
   }
 

@@ -1,18 +1,41 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The table channel × case, printed after the tests.
+// What the conformance suites, of channels and of queues, have in common.
+//
+// With TROUPE_CONFORMANCE_TABLE set a program says after its tests what became of each case: a line of suite,
+// case, carrier and verdict, with tabs between them. sh scripts/conformance makes tables of those.
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <string>
-#include <utility>
-#include <vector>
+#include <string_view>
+#include <troupe/transport/clock.hpp>
+#include <troupe/transport/doorbell.hpp>
+#include <troupe/transport/owned_fd.hpp>
+#include <troupe/transport/result.hpp>
+#include <troupe/transport/syscall.hpp>
+
+#include "transport/gate.hpp"
+#include "transport/kind_of.hpp"
 
 namespace troupe::test {
+
+/// Far longer than anything here takes.
+inline TimePoint soon() { return deadline_in(std::chrono::seconds{20}); }
+
+/// Cases that a carrier's promise does not cover, and why: they are skipped, and the table says so.
+using Exempt = std::map<std::string, std::string>;
+
+/// Why the case that runs is none for this carrier, or nothing.
+inline std::string exempt_from(const Exempt& exempt) {
+  const std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
+  const auto reason = exempt.find(name.substr(0, name.find('/')));
+  return reason == exempt.end() ? std::string{} : reason->second;
+}
 
 class ConformanceTable : public testing::Environment {
  public:
@@ -21,21 +44,19 @@ class ConformanceTable : public testing::Environment {
     const auto& all = *testing::UnitTest::GetInstance();
     for (int i = 0; i < all.total_test_suite_count(); ++i) {
       const auto& suite = *all.GetTestSuite(i);
-      if (!std::string{suite.name()}.ends_with("/ChannelConformance")) continue;
-      for (int k = 0; k < suite.total_test_count(); ++k) add(*suite.GetTestInfo(k));
+      const std::string name = suite.name();
+      for (int k = 0; k < suite.total_test_count(); ++k)
+        print(name.substr(name.find('/') + 1), *suite.GetTestInfo(k));
     }
-    print();
   }
 
  private:
-  void add(const testing::TestInfo& test) {
+  static void print(const std::string& suite, const testing::TestInfo& test) {
+    if (!suite.ends_with("Conformance")) return;
     const std::string name = test.name();
     const auto slash = name.find('/');
-    const std::string channel = name.substr(slash + 1);
-    const std::string what = sentence(name.substr(0, slash));
-    if (std::ranges::find(channels_, channel) == channels_.end()) channels_.push_back(channel);
-    if (std::ranges::find(cases_, what) == cases_.end()) cases_.push_back(what);
-    cells_[{what, channel}] = verdict(test);
+    std::printf("%s\t%s\t%s\t%s\n", suite.c_str(), sentence(name.substr(0, slash)).c_str(),
+                name.substr(slash + 1).c_str(), verdict(test).c_str());
   }
 
   static std::string verdict(const testing::TestInfo& test) {
@@ -64,28 +85,6 @@ class ConformanceTable : public testing::Environment {
     }
     return text;
   }
-
-  void print() const {
-    std::string head = "| a channel … |";
-    std::string rule = "|---|";
-    for (const auto& channel : channels_) {
-      head += " " + channel + " |";
-      rule += "---|";
-    }
-    std::printf("%s\n%s\n", head.c_str(), rule.c_str());
-    for (const auto& what : cases_) {
-      std::string line = "| " + what + " |";
-      for (const auto& channel : channels_) {
-        const auto cell = cells_.find({what, channel});
-        line += " " + (cell == cells_.end() ? "" : cell->second) + " |";
-      }
-      std::printf("%s\n", line.c_str());
-    }
-  }
-
-  std::vector<std::string> channels_;
-  std::vector<std::string> cases_;
-  std::map<std::pair<std::string, std::string>, std::string> cells_;
 };
 
 // GoogleTest owns it.
