@@ -208,7 +208,6 @@ std::string_view advice_on_exec(const std::vector<std::string>& candidates, cons
       ::access(seen_from(folder, candidates.front()).c_str(), F_OK) == 0)
     return "; the file is there, what its #! line or its header names as its interpreter is not";
   if (errnum == ENOENT && candidates.size() > 1) return "; no folder of PATH has it, try a path with a slash";
-  if (errnum == ENOENT) return "; there is no such file";
   if (errnum == EACCES) return "; try chmod +x, and look at the rights of its folders";
   if (errnum == ENOEXEC) return "; try #!/bin/sh as its first line";
   if (errnum == ETXTBSY) return "; somebody has it open for writing";

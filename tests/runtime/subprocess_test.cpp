@@ -51,9 +51,8 @@ std::string pattern(std::size_t bytes) {
 void suspend(Subprocess& child) {
   child.suspend().value();
   siginfo_t info{};
-  ASSERT_EQ(detail::retried([&] {
-              return ::waitid(P_PID, static_cast<id_t>(child.pid()), &info, WSTOPPED | WNOWAIT);
-            }),
+  ASSERT_EQ(detail::retried(
+                [&] { return ::waitid(P_PID, static_cast<id_t>(child.pid()), &info, WSTOPPED | WNOWAIT); }),
             0);
 }
 
