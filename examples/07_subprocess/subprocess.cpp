@@ -47,9 +47,10 @@ void count_words() {
 void show_what_goes_wrong() {
   std::cout << troupe::run({"/no/such/program"}).error() << '\n';
   std::cout << troupe::output_of({"sh", "-c", "echo the disk is gone >&2; exit 3"}).error() << '\n';
-  const auto slow = troupe::run({"sh", "-c", "echo so far; exec sleep 1000"}, {.within = 200ms}).value();
-  std::cout << "it said \"" << slow.standard_output.substr(0, 6) << "\", then: " << slow.check().error()
-            << '\n';
+  auto slow = Subprocess::start({"sh", "-c", "echo so far; exec sleep 1000"}).value();
+  std::cout << "it said: " << slow.read_line(5s).value() << '\n';
+  std::cout << slow.communicate({}, 100ms).error() << '\n';
+  std::cout << slow.stop().value().reason << '\n';
 }
 
 }  // namespace
