@@ -120,7 +120,7 @@ Result<PipelineFinished> finished(Conversation& talk) {
 
 }  // namespace
 
-Result<PipelineFinished> Pipeline::run(SubprocessOptions options) const {
+Result<PipelineFinished> Pipeline::run(const SubprocessOptions& options) const {
   if (parts_.empty()) return failure(ErrorKind::invalid, "pipeline: it has no part");
   const TimePoint deadline = deadline_in(options.within);
   Assembly assembly{options, parts_.size()};

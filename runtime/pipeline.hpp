@@ -31,7 +31,7 @@ class Pipeline {
   /// As troupe::run. The options are every part's, but that standard_input and input are the first one's, and
   /// standard_output the last one's; with a pipe for standard_error all write to the same. A part that cannot
   /// be started is an error, and those before it are stopped. The end of `within` stops all at once.
-  [[nodiscard]] Result<PipelineFinished> run(SubprocessOptions options = {}) const;
+  [[nodiscard]] Result<PipelineFinished> run(const SubprocessOptions& options = {}) const;
 
  private:
   std::vector<std::vector<std::string>> parts_;

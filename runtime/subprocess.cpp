@@ -139,7 +139,8 @@ Subprocess::~Subprocess() {
     const auto stopped = stop();
 }
 
-Result<Subprocess> Subprocess::start(std::vector<std::string> words, SubprocessOptions options) {
+Result<Subprocess> Subprocess::start(const std::vector<std::string>& words,
+                                     const SubprocessOptions& options) {
   auto knock = detail::owned(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "start of a program: eventfd");
   if (!knock) return failure(std::move(knock));
   auto started = detail::start_program(words, options);
@@ -297,9 +298,9 @@ Result<void> Finished::check() const {
                      (said.empty() ? "" : "; it said: " + said));
 }
 
-Result<Finished> run(std::vector<std::string> words, SubprocessOptions options) {
+Result<Finished> run(const std::vector<std::string>& words, const SubprocessOptions& options) {
   const TimePoint deadline = deadline_in(options.within);
-  auto child = Subprocess::start(std::move(words), std::move(options));
+  auto child = Subprocess::start(words, options);
   if (!child) return failure(std::move(child));
   auto finished = child->communicate({}, deadline == never ? Duration::max() : deadline - Clock::now());
   if (finished) return finished;
@@ -310,8 +311,8 @@ Result<Finished> run(std::vector<std::string> words, SubprocessOptions options) 
   return rest;
 }
 
-Result<std::string> output_of(std::vector<std::string> words, SubprocessOptions options) {
-  auto finished = run(std::move(words), std::move(options));
+Result<std::string> output_of(const std::vector<std::string>& words, const SubprocessOptions& options) {
+  auto finished = run(words, options);
   if (!finished) return failure(std::move(finished));
   if (auto checked = finished->check(); !checked) return failure(std::move(checked));
   return std::move(finished->standard_output);

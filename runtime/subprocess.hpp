@@ -131,10 +131,12 @@ struct Finished {
 /// Starts a program, feeds it `input`, reads all it says, waits for its end. Ends in bounded time whoever
 /// holds its pipes: `within` + the ladder + `drain_within`. `full`: it said more than output_bytes_max and
 /// was stopped. What start() says if it could not be started.
-[[nodiscard]] Result<Finished> run(std::vector<std::string> words, SubprocessOptions options = {});
+[[nodiscard]] Result<Finished> run(const std::vector<std::string>& words,
+                                   const SubprocessOptions& options = {});
 
 /// run() whose only good end is exit code 0: its standard output.
-[[nodiscard]] Result<std::string> output_of(std::vector<std::string> words, SubprocessOptions options = {});
+[[nodiscard]] Result<std::string> output_of(const std::vector<std::string>& words,
+                                            const SubprocessOptions& options = {});
 
 /// A program of its own, started by its words: no shell looks at them.
 ///
@@ -159,8 +161,8 @@ class Subprocess {
   /// Returns when the program runs. Otherwise no process or descriptor is left, and the error names the stage
   /// (folder, user, limits, descriptors, exec, …) with its errno; `invalid` for options without sense,
   /// `exhausted` where a limit was hit.
-  [[nodiscard]] static Result<Subprocess> start(std::vector<std::string> words,
-                                                SubprocessOptions options = {});
+  [[nodiscard]] static Result<Subprocess> start(const std::vector<std::string>& words,
+                                                const SubprocessOptions& options = {});
   Subprocess(Subprocess&&) noexcept;
   Subprocess& operator=(Subprocess&&) noexcept;
   ~Subprocess();  ///< stops it or joins it (at_end); 30 s after SIGKILL even the kernel's word is not waited
