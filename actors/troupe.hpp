@@ -9,4 +9,6 @@
 #include <troupe/actors/self.hpp>
 #include <troupe/runtime/init.hpp>
 #include <troupe/runtime/log.hpp>
+#include <troupe/runtime/pipeline.hpp>
 #include <troupe/runtime/process.hpp>
+#include <troupe/runtime/subprocess.hpp>

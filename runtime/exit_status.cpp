@@ -21,6 +21,7 @@ struct Describe {
   std::string operator()(const Signaled& signaled) const {
     return signal_name(signaled.number) + (signaled.core_dumped ? " (core dumped)" : "");
   }
+  std::string operator()(const Lost& /*lost*/) const { return "lost"; }
 };
 
 /// " (SIGKILL)"; nothing for exit 0, which is also what the status of a process that never was says.

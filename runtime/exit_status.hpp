@@ -22,10 +22,15 @@ struct Signaled {
   friend bool operator==(const Signaled&, const Signaled&) = default;
 };
 
-/// How the kernel says a process ended.
-using ExitStatus = std::variant<Exited, Signaled>;
+/// It has ended, and somebody else was told how: the program ignores SIGCHLD, or reaps what it did not start.
+struct Lost {
+  friend bool operator==(const Lost&, const Lost&) = default;
+};
 
-/// "exit 3", "SIGKILL", "SIGSEGV (core dumped)".
+/// How the kernel says a process ended. What a keeper reports is never lost.
+using ExitStatus = std::variant<Exited, Signaled, Lost>;
+
+/// "exit 3", "SIGKILL", "SIGSEGV (core dumped)", "lost".
 [[nodiscard]] std::string to_string(const ExitStatus& status);
 
 /// Why a child ended, as its supervisor sees it: the status plus what the supervisor knows.

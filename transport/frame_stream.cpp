@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include <troupe/transport/frame_stream.hpp>
 
-#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstring>
 #include <string>
 #include <troupe/transport/descriptor_passing.hpp>
 #include <troupe/transport/mutant.hpp>
+#include <troupe/transport/pipe_write.hpp>
 #include <troupe/transport/syscall.hpp>
 
 namespace troupe::detail {
@@ -30,45 +29,6 @@ std::uint32_t check_of(const channel::StreamHeader& header) noexcept {
 }
 
 iovec part(const void* bytes, std::size_t length) noexcept { return {const_cast<void*>(bytes), length}; }
-
-/// Keeps SIGPIPE from this thread, since there is no MSG_NOSIGNAL for a pipe. One that is pending already
-/// stays so.
-class WithoutSigpipe {
- public:
-  WithoutSigpipe() noexcept {
-    ::sigemptyset(&sigpipe_);
-    ::sigaddset(&sigpipe_, SIGPIPE);
-    ::pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
-    if (::sigismember(&before_, SIGPIPE) == 0) return;
-    sigset_t pending{};
-    ::sigpending(&pending);
-    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
-  }
-  WithoutSigpipe(const WithoutSigpipe&) = delete;
-  WithoutSigpipe& operator=(const WithoutSigpipe&) = delete;
-  ~WithoutSigpipe() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-  /// After a write that failed with EPIPE.
-  void take_back() const noexcept {
-    if (was_pending_) return;
-    const timespec now{};
-    retried([&] { return ::sigtimedwait(&sigpipe_, nullptr, &now); });
-  }
-
- private:
-  sigset_t sigpipe_{};
-  sigset_t before_{};
-  bool was_pending_ = false;
-};
-
-ssize_t write_to_pipe(int fd, std::span<const iovec> parts) noexcept {
-  const WithoutSigpipe quiet;
-  const auto written = retried([&] { return ::writev(fd, parts.data(), static_cast<int>(parts.size())); });
-  const int error = errno;
-  if (written == -1 && error == EPIPE) quiet.take_back();
-  errno = error;
-  return written;
-}
 
 ssize_t write_to_socket(int fd, std::span<iovec> parts, std::span<const int> descriptors) noexcept {
   msghdr message{};

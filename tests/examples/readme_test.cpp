@@ -71,6 +71,10 @@ TEST(Readme, AsioPrintsWhatThePageOfTheExampleSays) {
   expect_promised("asio", "examples/05_asio/README.md");
 }
 
+TEST(Readme, SubprocessPrintsWhatThePageOfTheExampleSays) {
+  expect_promised("subprocess", "examples/07_subprocess/README.md");
+}
+
 TEST(Readme, LinksLeadToFilesOfTheProject) {
   const std::regex link{R"(\]\(([^)#\s]+)[^)]*\))"};
   for (const fs::path& page : pages()) {
