@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#include <troupe/runtime/mutex.hpp>
+
+namespace troupe {
+namespace {
+
+using detail::LockWords;
+using detail::RobustLock;
+using detail::SharedFile;
+
+constexpr std::uint32_t depth_max = std::uint32_t{1} << 31U;
+
+/// The lock's second and third word are its holder's alone.
+std::uint32_t get(const detail::FutexWord& word) noexcept { return word.load(std::memory_order_relaxed); }
+void set(detail::FutexWord& word, std::uint32_t value) noexcept {
+  word.store(value, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+// ---- Lock -------------------------------------------------------------------------------------------------
+
+Lock::Lock(std::shared_ptr<SharedFile> file, bool owner_died) noexcept
+    : file_{std::move(file)}, thread_{detail::own_thread_number()}, owner_died_{owner_died} {}
+
+Result<Lock> Lock::take(std::shared_ptr<SharedFile> file, Deadline deadline) {
+  const auto taken = file->lock().lock(deadline);
+  if (!taken) return tl::unexpected<Error>{taken.error()};
+  const bool died = *taken == RobustLock::Taken::after_death;
+  LockWords& words = file->lock().words();
+  set(words.depth, 1);
+  set(words.unrepaired, died ? 1 : 0);
+  return Lock{std::move(file), died};
+}
+
+Lock& Lock::operator=(Lock&& other) noexcept {
+  if (this == &other) return *this;
+  unlock();
+  file_ = std::move(other.file_);
+  thread_ = other.thread_;
+  owner_died_ = other.owner_died_;
+  fork_ = other.fork_;
+  return *this;
+}
+
+void Lock::repaired() noexcept {
+  if (file_ && !fork_.forked()) set(file_->lock().words().unrepaired, 0);
+}
+
+void Lock::unlock() noexcept {
+  const auto file = std::exchange(file_, nullptr);
+  if (!file || fork_.forked()) return;
+  TROUPE_ASSERT(thread_ == detail::own_thread_number());  // the kernel's list of locks is the thread's
+  LockWords& words = file->lock().words();
+  const std::uint32_t depth = get(words.depth);
+  if (depth > 1) return set(words.depth, depth - 1);
+  const bool given_up = get(words.unrepaired) != 0;
+  file->lock().unlock(given_up ? RobustLock::Next::nobody : RobustLock::Next::anybody);
+}
+
+// ---- Mutex ------------------------------------------------------------------------------------------------
+
+Mutex::Mutex() : Mutex{create().value()} {}
+
+Result<Mutex> Mutex::create() {
+  auto file = SharedFile::create(spec);
+  if (!file) return failure(std::move(file));
+  return Mutex{std::move(*file)};
+}
+
+Result<Lock> Mutex::lock(Duration within) const { return Lock::take(file_, Deadline{within}); }
+
+// ---- RecursiveMutex ---------------------------------------------------------------------------------------
+
+RecursiveMutex::RecursiveMutex() : RecursiveMutex{create().value()} {}
+
+Result<RecursiveMutex> RecursiveMutex::create() {
+  auto file = SharedFile::create(spec);
+  if (!file) return failure(std::move(file));
+  return RecursiveMutex{std::move(*file)};
+}
+
+Result<Lock> RecursiveMutex::lock(Duration within) const {
+  const RobustLock& lock = file_->lock();
+  if (!lock.is_mine()) return Lock::take(file_, Deadline{within});
+  const std::uint32_t depth = get(lock.words().depth);
+  if (depth >= depth_max) return failure(ErrorKind::exhausted, "recursive mutex: it is locked 2^31 times");
+  set(lock.words().depth, depth + 1);
+  return Lock{file_, get(lock.words().unrepaired) != 0};
+}
+
+}  // namespace troupe
