@@ -50,7 +50,11 @@ void Lock::repaired() noexcept {
 void Lock::unlock() noexcept {
   const auto file = std::exchange(file_, nullptr);
   if (!file || fork_.forked()) return;
-  TROUPE_ASSERT(thread_ == detail::own_thread_number());  // the kernel's list of locks is the thread's
+  if (thread_ != detail::own_thread_number()) {
+    // The list of locks is the thread's own. Once it has ended, the kernel has taken this one from it.
+    TROUPE_ASSERT(!file->lock().is_held_by(thread_));
+    return;
+  }
   LockWords& words = file->lock().words();
   const std::uint32_t depth = get(words.depth);
   if (depth > 1) return set(words.depth, depth - 1);
@@ -82,7 +86,7 @@ Result<RecursiveMutex> RecursiveMutex::create() {
 
 Result<Lock> RecursiveMutex::lock(Duration within) const {
   const RobustLock& lock = file_->lock();
-  if (!lock.is_mine()) return Lock::take(file_, Deadline{within});
+  if (!lock.is_held_by(detail::own_thread_number())) return Lock::take(file_, Deadline{within});
   const std::uint32_t depth = get(lock.words().depth);
   if (depth >= depth_max) return failure(ErrorKind::exhausted, "recursive mutex: it is locked 2^31 times");
   set(lock.words().depth, depth + 1);

@@ -13,9 +13,9 @@ namespace troupe {
 
 /// A mutex that is held, until this object ends or unlock().
 ///
-/// Owner: the thread that took it, which is also the one to end it; anything else stops the process. It may
-/// be moved within that thread. The copy that a plain fork's child has of it does nothing: the parent holds
-/// it.
+/// Owner: the thread that took it, which is also the one to end it: another that does so while that thread
+/// holds it is stopped, with its process. It may be moved within that thread. The copy that a plain fork's
+/// child has of it does nothing: the parent holds it.
 class Lock {
  public:
   Lock() noexcept = default;  ///< holds nothing

@@ -202,8 +202,8 @@ void RobustLock::unlock(Next next) const noexcept {
   if ((was & FUTEX_WAITERS) != 0) futex_wake(words_->owner, next == Next::anybody ? 1 : everybody);
 }
 
-bool RobustLock::is_mine() const noexcept {
-  return (words_->owner.load(std::memory_order_relaxed) & FUTEX_TID_MASK) == own_thread_number();
+bool RobustLock::is_held_by(std::uint32_t thread) const noexcept {
+  return (words_->owner.load(std::memory_order_relaxed) & FUTEX_TID_MASK) == thread;
 }
 
 bool RobustLock::is_held() const noexcept {

@@ -51,7 +51,7 @@ class RobustLock {
   enum class Next { anybody, nobody };  ///< nobody: every later lock() is `down`
   void unlock(Next next = Next::anybody) const noexcept;
 
-  [[nodiscard]] bool is_mine() const noexcept;
+  [[nodiscard]] bool is_held_by(std::uint32_t thread) const noexcept;
   [[nodiscard]] bool is_held() const noexcept;
   [[nodiscard]] LockWords& words() const noexcept { return *words_; }
 

@@ -99,6 +99,8 @@ Result<Permit> Semaphore::try_as(std::uint64_t process) const {
   Deadline soon{detail::guard_within};
   detail::Guarded guard{file_->lock(), soon};
   if (!guard) return tl::unexpected<Error>{std::move(guard.error())};
+  if (words.issued.load() > words.permits_max.load())
+    return failure(ErrorKind::malformed, "semaphore: another process has overwritten it");
   if (free_of(words) == 0 && words.looked.is_due() && words.holders.reap() > 1) words.changed.announce();
   if (free_of(words) == 0) return failure(ErrorKind::timed_out, "semaphore: no permit is free");
   const std::size_t place = words.holders.place_of(process);

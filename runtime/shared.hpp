@@ -89,7 +89,7 @@ class Shared {
       return word != 0;
     } else {
       T value{};
-      std::memcpy(&value, &word, sizeof word);
+      std::memcpy(static_cast<void*>(&value), &word, sizeof word);
       return value;
     }
   }
