@@ -19,9 +19,10 @@ struct BarrierOptions {
 ///
 /// A process that was handed a barrier, or has waited at one, is a member until the last copy there is gone.
 /// A member that dies breaks the barrier, wherever it was, within 100 ms for those who wait: nobody waits for
-/// a dead party. A broken barrier stays broken until reset(). At most 240 processes are members.
-/// Copies are the same barrier, in other processes too: as an argument of a Process, in a message to an
-/// actor, and in the child of a plain fork. Threads: any. docs/shared.md.
+/// a dead party. (One that had come and then died may still count for that round.) A broken barrier stays
+/// broken until reset(). At most 240 processes are members. Copies are the same barrier, in other processes
+/// too: as an argument of a Process, in a message to an actor, and in the child of a plain fork. Threads:
+/// any. docs/shared.md.
 class Barrier {
  public:
   explicit Barrier(BarrierOptions options = {});  ///< throws Failure where create() is an Error

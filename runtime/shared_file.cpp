@@ -35,10 +35,12 @@ constexpr std::size_t file_bytes(std::uint64_t data_bytes) noexcept {
   return page_bytes + (data_bytes + page_bytes - 1) / page_bytes * page_bytes;
 }
 
-/// In another one threads have other numbers, and a lock word would name somebody else. 0: not to be seen.
-std::uint64_t own_pid_namespace() noexcept {
+/// In another one threads have other numbers, and a lock word would name somebody else. 0 without /proc.
+Result<std::uint64_t> own_pid_namespace() {
   struct stat status {};
-  return ::stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
+  if (::stat("/proc/self/ns/pid", &status) == 0) return status.st_ino;
+  if (errno == ENOENT) return 0;
+  return system_failure("look at the pid namespace");
 }
 
 tl::unexpected<Error> is_no(SharedKind kind, ErrorKind error, const std::string& why) {
@@ -65,7 +67,9 @@ Result<void> check_header(const Header& header, const SharedSpec& spec) {
     return is_no(kind, ErrorKind::malformed, "its file holds values of another type");
   if (header.data_bytes > data_bytes_max || (spec.data_bytes != 0 && header.data_bytes != spec.data_bytes))
     return is_no(kind, ErrorKind::malformed, "its file holds an impossible number of bytes");
-  if (header.pid_namespace != own_pid_namespace())
+  const auto own = own_pid_namespace();
+  if (!own) return tl::unexpected<Error>{own.error()};
+  if (header.pid_namespace != *own)
     return is_no(kind, ErrorKind::refused, "it was made in another pid namespace");
   return {};
 }
@@ -129,6 +133,8 @@ Result<std::shared_ptr<SharedFile>> SharedFile::map(OwnedFd file, std::size_t da
 Result<std::shared_ptr<SharedFile>> SharedFile::create(const SharedSpec& spec) {
   if (spec.data_bytes > data_bytes_max)
     return is_no(spec.kind, ErrorKind::invalid, "it would be larger than 2^40 bytes");
+  const auto pid_namespace = own_pid_namespace();
+  if (!pid_namespace) return tl::unexpected<Error>{pid_namespace.error()};
   auto memory = create_memory("troupe-shared", file_bytes(spec.data_bytes));
   if (!memory) return failure(std::move(memory));
   if (::fcntl(memory->get(), F_ADD_SEALS, seals) == -1)
@@ -140,7 +146,7 @@ Result<std::shared_ptr<SharedFile>> SharedFile::create(const SharedSpec& spec) {
                                                 .kind = static_cast<std::uint32_t>(spec.kind),
                                                 .type = spec.type,
                                                 .data_bytes = spec.data_bytes,
-                                                .pid_namespace = own_pid_namespace()};
+                                                .pid_namespace = *pid_namespace};
   return file;
 }
 

@@ -3,6 +3,7 @@
 // Locks and shared values between processes of every kind.
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <array>
 #include <functional>
@@ -100,7 +101,9 @@ class Words {
  public:
   template <class T>
   explicit Words(const T& object)
-      : map_{MemoryMap::create(file_of(object).get(), 4096, Access::read_write).value()} {}
+      : map_{MemoryMap::create(file_of(object).get(), 4096, Access::read_write).value()} {
+    ::madvise(map_.data(), map_.size(), MADV_DOFORK);
+  }
   template <class Word>
   [[nodiscard]] Word& at(std::size_t offset) const {
     return *reinterpret_cast<Word*>(map_.data() + offset);

@@ -1,0 +1,11 @@
+// expect: troupe: this type cannot be shared in place: it holds something of no fixed size
+// SPDX-License-Identifier: MIT
+#include <string>
+#include <troupe/runtime/shared.hpp>
+
+struct Named {
+  std::string name;
+};
+
+using Refused = troupe::Shared<Named>;
+bool is_free() { return Refused::is_lock_free; }
