@@ -24,10 +24,7 @@ namespace troupe {
 /// a plain fork. Threads: any. docs/shared.md.
 template <class T>
 class Shared {
-  static constexpr bool is_checked = [] {
-    detail::require_shareable<T>();
-    return true;
-  }();
+  static_assert(detail::check_shareable<T>());
 
  public:
   static constexpr bool is_lock_free = detail::fits_word<T>;
@@ -48,14 +45,14 @@ class Shared {
   Result<T> update(Change&& change, Duration within = Duration::max());
 
   // clang-format off
-  [[nodiscard]] T load() const noexcept requires is_lock_free { return value_of(word().load(std::memory_order_acquire)); }
-  void store(T value) noexcept requires is_lock_free { word().store(word_of(value), std::memory_order_release); }
-  T exchange(T value) noexcept requires is_lock_free { return value_of(word().exchange(word_of(value))); }
+  [[nodiscard]] T load() const noexcept requires detail::fits_word<T> { return value_of(word().load(std::memory_order_acquire)); }
+  void store(T value) noexcept requires detail::fits_word<T> { word().store(word_of(value), std::memory_order_release); }
+  T exchange(T value) noexcept requires detail::fits_word<T> { return value_of(word().exchange(word_of(value))); }
   /// Compares bytes: 0.0 is not -0.0. If it was another value, `expected` is that.
-  bool compare_exchange(T& expected, T desired) noexcept requires is_lock_free;
+  bool compare_exchange(T& expected, T desired) noexcept requires detail::fits_word<T>;
   /// The value before. Of integers it wraps around.
-  T fetch_add(T more) noexcept requires is_lock_free && std::is_arithmetic_v<T> && (!std::same_as<T, bool>);
-  T fetch_subtract(T less) noexcept requires is_lock_free && std::is_arithmetic_v<T> && (!std::same_as<T, bool>);
+  T fetch_add(T more) noexcept requires detail::fits_word<T> && std::is_arithmetic_v<T> && (!std::same_as<T, bool>);
+  T fetch_subtract(T less) noexcept requires detail::fits_word<T> && std::is_arithmetic_v<T> && (!std::same_as<T, bool>);
   // clang-format on
 
   template <class Archive>
@@ -172,7 +169,7 @@ Result<T> Shared<T>::read_locked() const {
 
 // clang-format off
 template <class T>
-bool Shared<T>::compare_exchange(T& expected, T desired) noexcept requires is_lock_free {
+bool Shared<T>::compare_exchange(T& expected, T desired) noexcept requires detail::fits_word<T> {
   Word before = word_of(expected);
   if (word().compare_exchange_strong(before, word_of(desired), std::memory_order_acq_rel)) return true;
   expected = value_of(before);
@@ -180,7 +177,7 @@ bool Shared<T>::compare_exchange(T& expected, T desired) noexcept requires is_lo
 }
 
 template <class T>
-T Shared<T>::fetch_add(T more) noexcept requires is_lock_free && std::is_arithmetic_v<T> && (!std::same_as<T, bool>) {
+T Shared<T>::fetch_add(T more) noexcept requires detail::fits_word<T> && std::is_arithmetic_v<T> && (!std::same_as<T, bool>) {
   if constexpr (std::is_integral_v<T>) {
     return value_of(word().fetch_add(word_of(more), std::memory_order_acq_rel));
   } else {
@@ -191,7 +188,7 @@ T Shared<T>::fetch_add(T more) noexcept requires is_lock_free && std::is_arithme
 }
 
 template <class T>
-T Shared<T>::fetch_subtract(T less) noexcept requires is_lock_free && std::is_arithmetic_v<T> && (!std::same_as<T, bool>) {
+T Shared<T>::fetch_subtract(T less) noexcept requires detail::fits_word<T> && std::is_arithmetic_v<T> && (!std::same_as<T, bool>) {
   if constexpr (std::is_integral_v<T>) {
     return value_of(word().fetch_sub(word_of(less), std::memory_order_acq_rel));
   } else {

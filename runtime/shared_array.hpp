@@ -27,14 +27,7 @@ struct SharedArrayOptions {
 /// to an actor, and in the child of a plain fork. Threads: any. docs/shared.md.
 template <class T>
 class SharedArray {
-  static constexpr bool is_checked = [] {
-    require_serializable<T>();
-    return true;
-  }();
-  static_assert(
-      !Serializable<T> || detail::is_block<T>,
-      "troupe: this type cannot be an element of a SharedArray: some of its bytes may be no value; use "
-      "integers, floats, std::byte, and structs and std::arrays of them without padding");
+  static_assert(detail::check_element<T>());
 
  public:
   /// Throws Failure where create() is an Error.

@@ -38,14 +38,25 @@ consteval bool check_plain() {
     return false;
 }
 
-/// Does not compile unless a T can be shared; the compiler then says why and what to do.
+/// True, or does not compile: then the compiler says why a T cannot be shared, and what to do.
 template <class T>
-constexpr void require_shareable() {
+consteval bool check_shareable() {
   require_serializable<T>();
   if constexpr (Serializable<T>)
     static_assert(is_plain<T>,
                   "troupe: this type cannot be shared in place: it holds something of no fixed size; share "
                   "numbers, bool, enums, and structs and std::arrays of them, or send it as a message");
+  return true;
+}
+template <class T>
+consteval bool check_element() {
+  require_serializable<T>();
+  if constexpr (Serializable<T>)
+    static_assert(
+        is_block<T>,
+        "troupe: this type cannot be an element of a SharedArray: some of its bytes may be no value; "
+        "use integers, floats, std::byte, and structs and std::arrays of them without padding");
+  return true;
 }
 
 template <std::size_t bytes>

@@ -7,5 +7,4 @@ struct Named {
   std::string name;
 };
 
-using Refused = troupe::Shared<Named>;
-bool is_free() { return Refused::is_lock_free; }
+int size() { return sizeof(troupe::Shared<Named>); }

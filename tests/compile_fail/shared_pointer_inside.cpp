@@ -7,5 +7,4 @@ struct Node {
   Node* next;
 };
 
-using Refused = troupe::Shared<Node>;
-bool is_free() { return Refused::is_lock_free; }
+int size() { return sizeof(troupe::Shared<Node>); }

@@ -265,7 +265,7 @@ TEST_F(SharedStepping, AnUpdateIsThereOrNotWhereverItsWriterIsKilled) {
 }
 
 TEST_F(SharedStepping, ABarrierIsUsableAfterAResetWhereverAPartyIsKilled) {
-  expect_sound_when_killed("come to a barrier", making<ComeToABarrier>(), 23);
+  expect_sound_when_killed("come to a barrier", making<ComeToABarrier>(), 61);
 }
 
 }  // namespace
