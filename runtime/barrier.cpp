@@ -116,7 +116,7 @@ Barrier::Member::~Member() {
   if (const std::size_t place = members.find(*self); place != ProcessTable::none) members.set(place, 0);
 }
 
-auto Barrier::joined(std::shared_ptr<SharedFile> file) -> Result<std::shared_ptr<const Member>> {
+auto Barrier::joined(const std::shared_ptr<SharedFile>& file) -> Result<std::shared_ptr<const Member>> {
   const auto self = detail::own_process_word();
   if (!self) return tl::unexpected<Error>{self.error()};
   Deadline soon{detail::guard_within};

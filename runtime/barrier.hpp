@@ -72,7 +72,8 @@ class Barrier {
 
   explicit Barrier(std::shared_ptr<detail::SharedFile> file)
       : member_{std::make_shared<const Member>(std::move(file))} {}
-  [[nodiscard]] static Result<std::shared_ptr<const Member>> joined(std::shared_ptr<detail::SharedFile> file);
+  [[nodiscard]] static Result<std::shared_ptr<const Member>> joined(
+      const std::shared_ptr<detail::SharedFile>& file);
   static void enlist(const detail::SharedFile& file, std::int32_t pid);
   [[nodiscard]] Result<Ticket> try_arrive() const;
   [[nodiscard]] Result<std::size_t> lead(Ticket ticket, const Action& action) const;

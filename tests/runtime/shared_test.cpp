@@ -276,7 +276,7 @@ TEST_F(SharedTest, SizeAloneMakesAnArrayOfZeros) {
 
 TEST_F(SharedTest, SlicesAreTheWholeArrayInOrder) {
   const SharedArray<char> array{{.elements = 10}};
-  for (const std::size_t parts : {1, 3, 10, 13}) {
+  for (const std::size_t parts : {1U, 3U, 10U, 13U}) {
     std::size_t at = 0;
     for (std::size_t part = 0; part < parts; ++part) {
       const auto slice = array.slice(part, parts);
@@ -321,7 +321,7 @@ TEST_F(HostileShared, AFileThatCouldBeCutShortIsNot) {
 }
 
 TEST_F(HostileShared, NorOneOfAnotherLength) {
-  for (const std::size_t bytes : {1, 39, 4095, 4097, 8192})
+  for (const std::size_t bytes : {1U, 39U, 4095U, 4097U, 8192U})
     EXPECT_FALSE(test::from_file<Mutex>(forged(bytes, size_seals))) << bytes;
 }
 
