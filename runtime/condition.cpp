@@ -7,10 +7,10 @@ namespace {
 /// `invalid` for a lock that cannot be given up and taken again.
 Result<void> check(const Lock& lock, const detail::SharedFile* of) {
   if (of == nullptr) return failure(ErrorKind::invalid, "condition: the lock is not held");
-  const detail::LockWords& words = of->lock().words();
-  if (words.depth.load(std::memory_order_relaxed) > 1)
+  const detail::Holding& holding = of->holding();
+  if (holding.depth.load(std::memory_order_relaxed) > 1)
     return failure(ErrorKind::invalid, "condition: the mutex is locked more than once");
-  if (lock.owner_died() && words.unrepaired.load(std::memory_order_relaxed) != 0)
+  if (lock.owner_died() && holding.unrepaired.load(std::memory_order_relaxed) != 0)
     return failure(ErrorKind::invalid,
                    "condition: a holder of the mutex has died, and nobody said repaired()");
   return {};

@@ -4,13 +4,13 @@
 namespace troupe {
 namespace {
 
-using detail::LockWords;
+using detail::Holding;
 using detail::RobustLock;
 using detail::SharedFile;
 
 constexpr std::uint32_t depth_max = std::uint32_t{1} << 31U;
 
-/// The lock's second and third word are its holder's alone.
+// Of the Holding: its thread's alone.
 std::uint32_t get(const detail::FutexWord& word) noexcept { return word.load(std::memory_order_relaxed); }
 void set(detail::FutexWord& word, std::uint32_t value) noexcept {
   word.store(value, std::memory_order_relaxed);
@@ -27,9 +27,9 @@ Result<Lock> Lock::take(std::shared_ptr<SharedFile> file, Deadline deadline) {
   const auto taken = file->lock().lock(deadline);
   if (!taken) return tl::unexpected<Error>{taken.error()};
   const bool died = *taken == RobustLock::Taken::after_death;
-  LockWords& words = file->lock().words();
-  set(words.depth, 1);
-  set(words.unrepaired, died ? 1 : 0);
+  Holding& holding = file->holding();
+  set(holding.depth, 1);
+  set(holding.unrepaired, died ? 1 : 0);
   return Lock{std::move(file), died};
 }
 
@@ -44,7 +44,7 @@ Lock& Lock::operator=(Lock&& other) noexcept {
 }
 
 void Lock::repaired() noexcept {
-  if (file_ && !fork_.forked()) set(file_->lock().words().unrepaired, 0);
+  if (file_ && !fork_.forked()) set(file_->holding().unrepaired, 0);
 }
 
 void Lock::unlock() noexcept {
@@ -55,10 +55,11 @@ void Lock::unlock() noexcept {
     TROUPE_ASSERT(!file->lock().is_held_by(thread_));
     return;
   }
-  LockWords& words = file->lock().words();
-  const std::uint32_t depth = get(words.depth);
-  if (depth > 1) return set(words.depth, depth - 1);
-  const bool given_up = get(words.unrepaired) != 0;
+  Holding& holding = file->holding();
+  const std::uint32_t depth = get(holding.depth);
+  if (depth > 1) return set(holding.depth, depth - 1);
+  set(holding.depth, 0);
+  const bool given_up = get(holding.unrepaired) != 0;
   file->lock().unlock(given_up ? RobustLock::Next::nobody : RobustLock::Next::anybody);
 }
 
@@ -87,10 +88,15 @@ Result<RecursiveMutex> RecursiveMutex::create() {
 Result<Lock> RecursiveMutex::lock(Duration within) const {
   const RobustLock& lock = file_->lock();
   if (!lock.is_held_by(detail::own_thread_number())) return Lock::take(file_, Deadline{within});
-  const std::uint32_t depth = get(lock.words().depth);
+  Holding& holding = file_->holding();
+  const std::uint32_t depth = get(holding.depth);
+  if (depth == 0)
+    return failure(ErrorKind::invalid,
+                   "recursive mutex: this thread holds it through another copy, which was "
+                   "handed over by itself");
   if (depth >= depth_max) return failure(ErrorKind::exhausted, "recursive mutex: it is locked 2^31 times");
-  set(lock.words().depth, depth + 1);
-  return Lock{file_, get(lock.words().unrepaired) != 0};
+  set(holding.depth, depth + 1);
+  return Lock{file_, get(holding.unrepaired) != 0};
 }
 
 }  // namespace troupe

@@ -95,7 +95,8 @@ class RecursiveMutex {
   /// `exhausted` without memory or descriptors.
   [[nodiscard]] static Result<RecursiveMutex> create();
 
-  /// As Mutex::lock, but never `invalid`; `exhausted` beyond 2^31 Locks.
+  /// As Mutex::lock; `invalid` only if this thread holds it through a copy that was handed over to this
+  /// process once more; `exhausted` beyond 2^31 Locks.
   [[nodiscard]] Result<Lock> lock(Duration within = Duration::max()) const;
   [[nodiscard]] Result<Lock> try_lock() const { return lock(Duration::zero()); }
   [[nodiscard]] bool locked() const noexcept { return file_->lock().is_held(); }

@@ -18,10 +18,9 @@ namespace troupe::detail {
 
 /// What of a lock lies in shared memory. Zeros: nobody holds it.
 struct LockWords {
-  FutexWord depth;       ///< how often its holder has it; the holder's alone
-  FutexWord unrepaired;  ///< whether a holder had died before this one; the holder's alone
-  FutexWord owner;       ///< as the kernel wants it: thread id, FUTEX_WAITERS, FUTEX_OWNER_DIED
-  FutexWord unused;
+  FutexWord unused[2];
+  FutexWord owner;  ///< as the kernel wants it: thread id, FUTEX_WAITERS, FUTEX_OWNER_DIED
+  FutexWord unused_too;
 };
 
 /// A robust futex: one word that names the thread which holds it, and a link in the list that the kernel
@@ -53,7 +52,6 @@ class RobustLock {
 
   [[nodiscard]] bool is_held_by(std::uint32_t thread) const noexcept;
   [[nodiscard]] bool is_held() const noexcept;
-  [[nodiscard]] LockWords& words() const noexcept { return *words_; }
 
  private:
   [[nodiscard]] Result<Taken> lock_contended(std::uint32_t self, Deadline& deadline) const;

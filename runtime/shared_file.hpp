@@ -33,6 +33,12 @@ struct SharedSpec {
   std::uint64_t data_bytes = 0;  ///< behind the page of words
 };
 
+/// What the thread that holds a lock knows of it. Not shared: nobody else may decide when it is unlocked.
+struct Holding {
+  FutexWord depth{0};  ///< how often it has locked it through this mapping
+  FutexWord unrepaired{0};
+};
+
 /// One object in a memory file of its own, as this process has it mapped: a page with its words and its lock,
 /// and the data behind it.
 ///
@@ -55,6 +61,7 @@ class SharedFile {
   [[nodiscard]] int descriptor() const noexcept { return file_.get(); }  ///< borrowed
   [[nodiscard]] std::span<std::byte> data() const noexcept { return {data_.data(), data_bytes_}; }
   [[nodiscard]] const RobustLock& lock() const noexcept { return lock_; }
+  [[nodiscard]] Holding& holding() const noexcept { return holding_; }
   /// Between header and lock: atomics only, for which zeros are right.
   template <class Words>
   [[nodiscard]] Words& words() const noexcept {
@@ -73,6 +80,7 @@ class SharedFile {
   MemoryMap data_;
   std::size_t data_bytes_;
   RobustLock lock_;
+  mutable Holding holding_{};
 };
 
 /// For the codec: what an object that was moved from or never made is not.

@@ -41,10 +41,10 @@ void wait_once(const Mutex& mutex, const Condition& condition, const Table& tabl
 
 class ConditionBetweenProcesses : public test::BetweenProcesses {
  protected:
-  /// Whether `value` becomes that of the slot, as seen with the mutex held.
+  /// Whether the slot comes to hold `value` or more, as seen with the mutex held.
   [[nodiscard]] bool becomes(Slot slot, int value) const {
     for (const auto deadline = deadline_in(patience); Clock::now() < deadline; std::this_thread::yield())
-      if (const auto lock = mutex.lock(patience).value(); table[slot] == value) return true;
+      if (const auto lock = mutex.lock(patience).value(); table[slot] >= value) return true;
     return false;
   }
   template <class Notify>
