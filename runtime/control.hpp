@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <troupe/runtime/child_spec.hpp>
+#include <troupe/runtime/exit_report.hpp>
 #include <troupe/runtime/exit_status.hpp>
 #include <troupe/runtime/function_id.hpp>
 #include <troupe/runtime/record.hpp>
@@ -220,6 +221,7 @@ struct ChildRecord {
   Name name{};
   Reason reason{};
   Text<lane::note_bytes_max> note{};
+  ResourceUsage usage{};  ///< of the incarnation that ended last
 };
 
 struct SinceIndex {

@@ -76,14 +76,19 @@ int run_callable(std::span<const std::byte> bytes, DescriptorStore& descriptors)
   return 0;
 }
 
-template <class R, class... P>
-int run_pointer(std::span<const std::byte> bytes, DescriptorStore& descriptors) {
-  using Function = R (*)(P...);
+/// The function whose id is in front of the arguments; `bytes` are the arguments then.
+template <class Function>
+Function function_in_front(std::span<const std::byte>& bytes) {
   FunctionId id{};
   std::memcpy(&id, bytes.data(), sizeof id);
-  const auto function = reinterpret_cast<Function>(reinterpret_cast<std::uintptr_t>(resolve(id).value()));
-  std::apply(function,
-             decode_arguments<std::tuple<std::decay_t<P>...>>(bytes.subspan(sizeof id), descriptors));
+  bytes = bytes.subspan(sizeof id);
+  return reinterpret_cast<Function>(reinterpret_cast<std::uintptr_t>(resolve(id).value()));
+}
+
+template <class R, class... P>
+int run_pointer(std::span<const std::byte> bytes, DescriptorStore& descriptors) {
+  const auto function = function_in_front<R (*)(P...)>(bytes);
+  std::apply(function, decode_arguments<std::tuple<std::decay_t<P>...>>(bytes, descriptors));
   return 0;
 }
 
@@ -116,14 +121,41 @@ std::type_identity<std::tuple<std::decay_t<P>...>> parameters_of(R (C::* /*call*
 template <class R, class C, class... P>
 std::type_identity<std::tuple<std::decay_t<P>...>> parameters_of(R (C::* /*call*/)(P...));
 
-/// A lambda without captures: its type is its name. Arguments are converted to its parameter types where it
-/// has just one set of them.
+/// A lambda's parameters, or the arguments where it has more than one set of them.
+template <class F, class... A>
+auto parameters_for() {
+  if constexpr (requires { &F::operator(); })
+    return decltype(parameters_of(&F::operator())){};
+  else
+    return std::type_identity<std::tuple<Stored<A>...>>{};
+}
+
+/// A lambda without captures: its type is its name.
 template <class F, class... A>
 Result<PackedCall> pack_call(const F& /*stateless*/, A&&... arguments) {
-  if constexpr (requires { &F::operator(); })
-    return pack_callable<F>(decltype(parameters_of(&F::operator())){}, std::forward<A>(arguments)...);
+  return pack_callable<F>(parameters_for<F, A...>(), std::forward<A>(arguments)...);
+}
+
+/// Whether another process can be told to call it; if not, the compiler says why.
+template <class F, class... A>
+consteval bool can_be_packed() {
+  using Callable = std::decay_t<F>;
+  constexpr bool is_stateless = std::is_pointer_v<Callable> || std::is_empty_v<Callable>;
+  static_assert(is_stateless,
+                "troupe: this callable holds captured state, which another process cannot see; pass it as "
+                "an argument");
+  static_assert(std::is_invocable_v<Callable, A...>,
+                "troupe: the function cannot be called with these arguments");
+  return is_stateless && std::is_invocable_v<Callable, A...>;
+}
+
+/// As packing takes it: a function decayed to a pointer, a lambda as it is.
+template <class F>
+decltype(auto) callable(const F& function) {
+  if constexpr (std::is_pointer_v<std::decay_t<F>>)
+    return static_cast<std::decay_t<F>>(function);
   else
-    return pack_callable<F>(std::type_identity<std::tuple<Stored<A>...>>{}, std::forward<A>(arguments)...);
+    return function;
 }
 
 }  // namespace troupe::detail

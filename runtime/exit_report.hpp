@@ -13,8 +13,8 @@ namespace troupe {
 struct ResourceUsage {
   Duration user{};
   Duration system{};
-  /// An upper bound where the process was started by exec: the kernel counts from the clone on, so it is
-  /// never below what the program that started it had in memory then.
+  /// An upper bound: the kernel counts from the clone on, so it is never below what the process that was
+  /// cloned had in memory then (the zygote: a few MiB; of a program started by exec: whoever started it).
   std::uint64_t peak_memory_bytes = 0;
 };
 

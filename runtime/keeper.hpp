@@ -14,6 +14,7 @@
 #include <troupe/runtime/control_lanes.hpp>
 #include <troupe/runtime/event_loop.hpp>
 #include <troupe/runtime/queue_deposits.hpp>
+#include <troupe/runtime/reaped.hpp>
 #include <troupe/runtime/supervision.hpp>
 #include <troupe/runtime/switchboard.hpp>
 #include <troupe/transport/socket_channel.hpp>
@@ -84,6 +85,7 @@ class Keeper {
     int hello_pid = 0;    ///< what it said of itself; 0: nothing yet
     bool said_ready = false;
     std::string failed_text{};
+    ResourceUsage usage{};  ///< of the incarnation that ended last
     std::uint64_t watched_steps = 0;
     bool watched_busy = false;
     TimePoint watched_since{};  ///< the first look that found this step in hand
@@ -95,10 +97,6 @@ class Keeper {
     std::string role{};         ///< the assignment that its processes carry
     TimePoint unclear_until{};  ///< from then on a process without an environment is nobody's
     std::set<int> strays{};     ///< that were found to be its own: what is dying cannot be asked any more
-  };
-  struct EarlyExit {
-    int pid = 0;
-    ExitStatus status{};
   };
 
   // keeper.cpp: the loop, and the decisions that it carries out
@@ -129,7 +127,7 @@ class Keeper {
   void start_failed(Process& process, supervision::ChildId id, const Error& error);
   void process_known(supervision::ChildId id, int pid, OwnedFd pidfd);
   void reap();
-  void process_gone(supervision::ChildId id, const ExitStatus& status);
+  void process_gone(supervision::ChildId id, const Reaped& reaped);
   void clear(const supervision::Clear& action);
   void finish_clears();
   [[nodiscard]] bool holds_up(Clearing& clearing, int pid);
@@ -178,7 +176,7 @@ class Keeper {
   std::map<int, supervision::ChildId> by_pid_{};
   std::map<int, std::shared_ptr<Client>> clients_{};  ///< key: the channel's descriptor
   std::map<std::uint64_t, std::weak_ptr<const Surroundings>> surroundings_{};
-  std::deque<EarlyExit> early_exits_{};  ///< reaped before their start was answered
+  std::deque<Reaped> early_exits_{};  ///< reaped before their start was answered
   std::vector<Clearing> clears_{};
   TimePoint clears_again_ = never;  ///< when a process that was unclear is looked at again
   Chronicle chronicle_{};

@@ -92,7 +92,8 @@ Result<control::ChildRecord> Keeper::describe(supervision::ChildId id, int& pidf
                               .pid = at->second.pid,
                               .daemon = child->second.policy.daemon,
                               .name = at->second.request.name,
-                              .reason = control::Reason::of(child->second.reason)};
+                              .reason = control::Reason::of(child->second.reason),
+                              .usage = at->second.usage};
   board_.describe(at->second.role, record);
   if (at->second.pidfd) pidfd = at->second.pidfd.get();
   return record;

@@ -24,11 +24,6 @@ namespace {
 constexpr auto zygote_within = std::chrono::seconds{
     5};  ///< it serves a request in a tenth of a millisecond: one that does not was stopped
 
-ExitStatus status_of(const siginfo_t& info) {
-  if (info.si_code == CLD_EXITED) return Exited{info.si_status};
-  return Signaled{info.si_status, info.si_code == CLD_DUMPED};
-}
-
 constexpr auto unclear_for = std::chrono::milliseconds{
     20};  ///< between taking up a program and showing its environment pass microseconds
 constexpr auto look_again_after = std::chrono::milliseconds{1};
@@ -191,14 +186,14 @@ Result<void> Keeper::ask_zygote(Process& process, std::span<const std::byte> pac
 /// The zygote was killed with this start in its hands, and nobody holds the channel: the process never was,
 /// or has come and gone already.
 void Keeper::start_again(Process& process, supervision::ChildId id) {
-  const auto early = std::ranges::find(early_exits_, process.hello_pid, &EarlyExit::pid);
+  const auto early = std::ranges::find(early_exits_, process.hello_pid, &Reaped::pid);
   if (process.hello_pid != 0 && early != early_exits_.end()) {
-    const ExitStatus status = early->status;
+    const Reaped reaped = *early;
     early_exits_.erase(early);
     process.start_pending = false;
     process.pid = process.hello_pid;
     if (process.said_ready) apply(supervision::Ready{id, process.incarnation});
-    return process_gone(id, status);
+    return process_gone(id, reaped);
   }
   process.start_pending = false;
   if (auto started = start_process(process, id); !started) start_failed(process, id, started.error());
@@ -215,14 +210,14 @@ void Keeper::process_known(supervision::ChildId id, int pid, OwnedFd pidfd) {
         .clear();  // it has them, and there will be no other: its peers must see its end
   if (const int owed = std::exchange(process.owed_signal, 0); owed != 0) signal_process(id, owed);
   if (process.said_ready) apply(supervision::Ready{id, process.incarnation});
-  const auto early = std::ranges::find(early_exits_, pid, &EarlyExit::pid);
+  const auto early = std::ranges::find(early_exits_, pid, &Reaped::pid);
   if (early == early_exits_.end()) return;
   siginfo_t alive{};  // the number may be in use again: the pidfd tells whether it is this one's
   if (::waitid(P_PIDFD, static_cast<id_t>(process.pidfd.get()), &alive, WEXITED | WNOHANG | WNOWAIT) == 0)
     return;
-  const ExitStatus status = early->status;
+  const Reaped reaped = *early;
   early_exits_.erase(early);
-  process_gone(id, status);
+  process_gone(id, reaped);
 }
 
 // ---- ending ---------------------------------------------------------------------------------------------
@@ -233,24 +228,26 @@ void Keeper::reap() {
   for (;;) {
     siginfo_t info{};
     if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1 || info.si_pid == 0) break;
-    const int pid = info.si_pid;
-    ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG);
+    const auto reaped = detail::reap(P_PID, static_cast<id_t>(info.si_pid));
+    if (!reaped) break;
+    const int pid = reaped->pid;
     if (pid == zygote_pid_) continue;  // its channel says so as well
     for (Clearing& clearing : clears_) clearing.strays.erase(pid);
     const bool starting =
         std::ranges::any_of(processes_, [](const auto& one) { return one.second.start_pending; });
     if (const auto at = by_pid_.find(pid); at != by_pid_.end())
-      process_gone(at->second, status_of(info));
+      process_gone(at->second, *reaped);
     else if (starting)
-      early_exits_.push_back({pid, status_of(info)});
+      early_exits_.push_back(*reaped);
   }
   if (std::ranges::none_of(processes_, [](const auto& one) { return one.second.start_pending; }))
     early_exits_.clear();
   finish_clears();
 }
 
-void Keeper::process_gone(supervision::ChildId id, const ExitStatus& status) {
+void Keeper::process_gone(supervision::ChildId id, const Reaped& reaped) {
   Process& process = processes_.at(id);
+  process.usage = reaped.usage;
   by_pid_.erase(process.pid);
   process.pidfd.reset();
   while (process.channel != -1)
@@ -258,7 +255,7 @@ void Keeper::process_gone(supervision::ChildId id, const ExitStatus& status) {
   const bool worked = board_.made_progress(process.role);
   board_.process_ended(process.role);
   queue_deposits_.look_at_all();  // it may have been the last end of one
-  apply(supervision::Ended{id, process.incarnation, status, worked, process.failed_text});
+  apply(supervision::Ended{id, process.incarnation, reaped.status, worked, process.failed_text});
 }
 
 void Keeper::clear(const supervision::Clear& action) {

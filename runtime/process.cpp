@@ -124,7 +124,7 @@ Result<ExitReport> Process::join(Duration within) {
   if (state.report) return *state.report;
   auto link = state.link();
   if (!link) return failure(std::move(link));
-  control::Reason reason;
+  control::ChildRecord last;
   Result<void> asked{};
   const auto ended = [&] {
     auto answer = (*link)->ask<control::ChildRecord>(control::OfChild{.id = state.child});
@@ -132,7 +132,7 @@ Result<ExitReport> Process::join(Duration within) {
       asked = failure(std::move(answer));
       return true;
     }
-    reason = answer->record.reason;
+    last = answer->record;
     return answer->record.state == ChildState::stopped;
   };
   if (auto waited = (*link)->wait_until(deadline_in(within), ended); !waited) {
@@ -141,7 +141,7 @@ Result<ExitReport> Process::join(Duration within) {
     return failure(std::move(waited));
   }
   if (!asked) return failure(std::move(asked));
-  state.report = ExitReport{state.options.name, state.pid, reason.value()};
+  state.report = ExitReport{state.options.name, state.pid, last.reason.value(), last.usage};
   return *state.report;
 }
 
@@ -166,8 +166,11 @@ Result<void> Process::signal(int number) {
   return {};
 }
 
+Result<void> Process::interrupt() { return signal(SIGINT); }
 Result<void> Process::terminate() { return signal(SIGTERM); }
 Result<void> Process::kill() { return signal(SIGKILL); }
+Result<void> Process::suspend() { return signal(SIGSTOP); }
+Result<void> Process::resume() { return signal(SIGCONT); }
 
 std::optional<ExitReport> Process::exit_report() const {
   if (!state_->report && state_->child != 0) [[maybe_unused]]

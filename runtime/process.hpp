@@ -55,8 +55,12 @@ class Process {
   /// started.
   [[nodiscard]] Result<ExitReport> stop();
 
-  Result<void> terminate();  ///< SIGTERM; `down` if it has ended
-  Result<void> kill();       ///< SIGKILL; `down` if it has ended
+  // `down` if it has ended. By its pidfd, so that no other process is ever meant.
+  Result<void> interrupt();  ///< SIGINT
+  Result<void> terminate();  ///< SIGTERM
+  Result<void> kill();       ///< SIGKILL
+  Result<void> suspend();    ///< SIGSTOP
+  Result<void> resume();     ///< SIGCONT
   Result<void> signal(int number);
 
   [[nodiscard]] bool alive() const;
@@ -66,22 +70,16 @@ class Process {
   /// A descriptor that is readable once the process has ended; owned by this object. -1 before start.
   [[nodiscard]] int sentinel() const noexcept;
 
+ protected:
+  Process(ProcessOptions options, detail::PackedCall call);
+
  private:
   struct State;
-  Process(ProcessOptions options, detail::PackedCall call);
 
   template <class F, class... A>
   static Result<detail::PackedCall> pack(const F& function, A&&... arguments) {
-    using Callable = std::decay_t<F>;
-    constexpr bool is_function = std::is_pointer_v<Callable>;
-    static_assert(is_function || std::is_empty_v<Callable>,
-                  "troupe: this callable holds captured state, which another process cannot see; pass it as "
-                  "an argument");
-    static_assert(std::is_invocable_v<Callable, A...>,
-                  "troupe: the function cannot be called with these arguments");
-    if constexpr (is_function || std::is_empty_v<Callable>)
-      return detail::pack_call(static_cast<std::conditional_t<is_function, Callable, const F&>>(function),
-                               std::forward<A>(arguments)...);
+    if constexpr (detail::can_be_packed<F, A...>())
+      return detail::pack_call(detail::callable(function), std::forward<A>(arguments)...);
     else
       return detail::PackedCall{};
   }

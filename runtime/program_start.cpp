@@ -69,7 +69,8 @@ std::vector<std::string> variables_of(const Environment& environment) {
     const std::string name{assignment.substr(0, assignment.find('='))};
     if (!unset.contains(name) && !environment.set.contains(name)) result.emplace_back(assignment);
   }
-  for (const auto& [name, value] : environment.set) result.push_back(name + "=" + value);
+  for (const auto& [name, value] : environment.set)
+    result.push_back(std::string{name}.append("=").append(value));
   return result;
 }
 
@@ -86,8 +87,8 @@ std::vector<std::string> candidates_for(const std::string& program, std::string_
   std::vector<std::string> result;
   for (;;) {
     const auto end = path.find(':');
-    const std::string folder{path.substr(0, end)};
-    result.push_back(folder.empty() ? program : folder + "/" + program);
+    const std::string_view folder = path.substr(0, end);
+    result.push_back(folder.empty() ? program : std::string{folder}.append("/").append(program));
     if (end == std::string_view::npos) return result;
     path.remove_prefix(end + 1);
   }
@@ -168,6 +169,7 @@ Result<Standard> standard_of(const SubprocessOptions& options) {
 
 std::vector<DescriptorMove> moves_of(const Standard& standard, const std::vector<PassedDescriptor>& passed) {
   std::vector<DescriptorMove> moves;
+  moves.reserve(standard.sources.size() + passed.size());
   for (int i = 0; i < 3; ++i) moves.push_back({standard.sources[static_cast<std::size_t>(i)], i});
   for (const auto& [ours, number] : passed) moves.push_back({ours, number});
   return moves;

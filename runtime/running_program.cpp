@@ -1,35 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include <troupe/runtime/running_program.hpp>
 
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 extern "C" {
 #include <sys/pidfd.h>
 }
 
 #include <csignal>
+#include <troupe/runtime/reaped.hpp>
 #include <troupe/transport/syscall.hpp>
 
 namespace troupe::detail {
 namespace {
 
 constexpr unsigned to_process_group = 1U << 2U;  // PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
-
-Duration duration_of(const timeval& time) {
-  return std::chrono::seconds{time.tv_sec} + std::chrono::microseconds{time.tv_usec};
-}
-
-ResourceUsage usage_of(const rusage& usage) {
-  return {duration_of(usage.ru_utime), duration_of(usage.ru_stime),
-          static_cast<std::uint64_t>(usage.ru_maxrss) * 1024};
-}
-
-ExitStatus status_of(const siginfo_t& info) {
-  if (info.si_code == CLD_EXITED) return Exited{info.si_status};
-  return Signaled{info.si_status, info.si_code == CLD_DUMPED};
-}
 
 ExitReason reason_of(const ExitStatus& status, int asked_by) {
   if (status == ExitStatus{Lost{}})
@@ -91,13 +75,9 @@ std::optional<ExitReport> RunningProgram::reap() {
   const std::lock_guard lock{lock_};
   if (report_ || forked() || !ended()) return report_;
   if (group_goes_) signal_group(SIGKILL);
-  siginfo_t info{};
-  rusage usage{};
-  const auto waited =
-      retried([&] { return ::syscall(SYS_waitid, P_PIDFD, pidfd_.get(), &info, WEXITED | WNOHANG, &usage); });
-  const ExitStatus status = waited == -1 ? ExitStatus{Lost{}} : status_of(info);
-  if (waited == 0 && info.si_pid == 0) return std::nullopt;  // its tracer is told first
-  report_ = ExitReport{name_, pid_, reason_of(status, asked_by_), usage_of(usage)};
+  const auto reaped = detail::reap(P_PIDFD, static_cast<id_t>(pidfd_.get()));
+  if (!reaped) return std::nullopt;
+  report_ = ExitReport{name_, pid_, reason_of(reaped->status, asked_by_), reaped->usage};
   return report_;
 }
 

@@ -33,8 +33,9 @@ class FuzzedSeat final : public Seat {
   explicit FuzzedSeat(Input& input) : input_{input} {}
 
   Sent send(PeerId /*to*/, std::span<const std::byte> head, std::span<const std::byte> body) override {
-    TROUPE_ASSERT(head.size() == sizeof(wire::ChannelHeader) && body.size() <= 4096);
-    // Of both headers: sessions lie behind eight bytes.
+    TROUPE_ASSERT(head.size() == sizeof(wire::ChannelHeader) || head.size() == sizeof(wire::QueueItem));
+    TROUPE_ASSERT(body.size() <= 4096);
+    // Of all headers: sessions lie behind eight bytes.
     std::memcpy(&session, head.data() + 8, sizeof session);
     const auto becomes = input_.take<std::uint8_t>();
     if (becomes < 0xE0) return Sent::done;

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <thread>
@@ -637,6 +638,40 @@ TEST_P(ProcessTest, ManyLiveAtTheSameTime) {
   gate.open(all.size());
   for (int i = 0; i < 40; ++i)
     EXPECT_EQ(all[static_cast<std::size_t>(i)].join(patience).value().status(), ExitStatus{Exited{i}});
+}
+
+TEST_P(ProcessTest, ItsReportSaysWhatItUsed) {
+  const auto report =
+      run(Process{options(), [] {
+                    std::vector<char> memory(std::size_t{64} << 20U, 'x');
+                    const auto until = Clock::now() + 5s;
+                    timespec used{};
+                    do ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+                    while (used.tv_sec == 0 && used.tv_nsec < 50'000'000 && Clock::now() < until);
+                    ::write(-1, memory.data(), memory.size());
+                  }});
+  EXPECT_GE(report.usage.user + report.usage.system, 40ms);
+  EXPECT_GE(report.usage.peak_memory_bytes, std::uint64_t{64} << 20U);
+}
+
+TEST_P(ProcessTest, IsInterruptedAndSuspendedAndResumed) {
+  Process process{options(), test::pass, gate.path()};
+  process.start().value();
+  process.suspend().value();
+  const std::string stat = "/proc/" + std::to_string(process.pid()) + "/stat";
+  const auto state = [&] {
+    std::string line;
+    std::getline(std::ifstream{stat}, line);
+    return line.substr(line.rfind(") ") + 2, 1);
+  };
+  const TimePoint deadline = deadline_in(patience);
+  while (state() != "T" && Clock::now() < deadline) std::this_thread::yield();
+  EXPECT_EQ(state(), "T");
+  process.resume().value();
+  while (state() == "T" && Clock::now() < deadline) std::this_thread::yield();
+  EXPECT_NE(state(), "T");
+  process.interrupt().value();
+  EXPECT_EQ(process.join(patience).value().status(), ExitStatus{Signaled{SIGINT}});
 }
 
 TEST_P(ProcessTest, RunsInAFolderThatIsGoneFromItsPath) {
