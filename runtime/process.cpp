@@ -64,6 +64,14 @@ Result<StartMethod> usable_method(const KeeperLink& link, std::optional<StartMet
   return StartMethod::spawn;
 }
 
+/// The sentinel of a process that had ended before its start was answered.
+OwnedFd always_readable() {
+  auto bell = create_bell();
+  if (!bell) return {};
+  ring(bell->get());
+  return std::move(*bell);
+}
+
 }  // namespace
 
 Process::Process(ProcessOptions options, detail::PackedCall call)
@@ -113,7 +121,7 @@ Result<void> Process::start() {
   state.child = child->record.id;
   state.generation = KeeperLink::current_generation();
   state.pid = child->record.pid;
-  if (!child->descriptors.empty()) state.pidfd = std::move(child->descriptors.front());
+  state.pidfd = child->descriptors.empty() ? always_readable() : std::move(child->descriptors.front());
   return {};
 }
 

@@ -67,7 +67,8 @@ class Process {
   [[nodiscard]] int pid() const noexcept;  ///< 0 before start; for people
   [[nodiscard]] const std::string& name() const noexcept;
   [[nodiscard]] std::optional<ExitReport> exit_report() const;  ///< none while it lives
-  /// A descriptor that is readable once the process has ended; owned by this object. -1 before start.
+  /// A descriptor that is readable once the process has ended; owned by this object. -1 before start, and
+  /// where there was none left for a process that ended at once.
   [[nodiscard]] int sentinel() const noexcept;
 
  protected:

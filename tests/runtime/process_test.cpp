@@ -284,6 +284,15 @@ TEST_P(ProcessTest, ItsSentinelIsReadableOnceItHasEnded) {
   EXPECT_TRUE(detail::wait_readable(process.sentinel(), Clock::now()));
 }
 
+TEST_P(ProcessTest, ItsSentinelIsReadableAlsoIfItEndedBeforeItsStartWasAnswered) {
+  for (int i = 0; i < 50; ++i) {
+    Process process{options(), [] {}};
+    process.start().value();
+    ASSERT_TRUE(detail::wait_readable(process.sentinel(), deadline_in(patience)));
+    EXPECT_TRUE(process.join(patience));
+  }
+}
+
 TEST_P(ProcessTest, OneThatHasEndedCannotBeSignalled) {
   Process process{options(), [] {}};
   process.start().value();
