@@ -10,6 +10,7 @@
 #include <troupe/runtime/barrier.hpp>
 #include <troupe/runtime/condition.hpp>
 #include <troupe/runtime/event.hpp>
+#include <troupe/runtime/fork.hpp>
 #include <troupe/runtime/init.hpp>
 #include <troupe/runtime/log.hpp>
 #include <troupe/runtime/mutex.hpp>
