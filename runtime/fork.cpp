@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <thread>
 #include <troupe/runtime/reaped.hpp>
 #include <troupe/runtime/running_program.hpp>
 #include <troupe/transport/syscall.hpp>
@@ -36,8 +37,15 @@ std::vector<std::string> other_threads() {
   return names;
 }
 
+/// One that was joined may be in the kernel for a moment longer.
+constexpr auto last_steps = std::chrono::milliseconds{20};
+
 Result<void> check_alone() {
-  const auto others = other_threads();
+  auto others = other_threads();
+  for (const TimePoint by = deadline_in(last_steps); !others.empty() && Clock::now() < by;) {
+    std::this_thread::yield();
+    others = other_threads();
+  }
   if (others.empty()) return {};
   std::string list;
   for (const std::string& one : others) list.append(list.empty() ? "" : ", ").append(one);

@@ -63,19 +63,28 @@ TEST_F(ForkTest, NeverGoesOnIntoTheParentsCode) {
 }
 
 TEST_F(ForkTest, IsRefusedWhileOtherThreadsRunAndNamesThem) {
-  test::Gate gate;
+  test::Gate runs;
+  test::Gate may_end;
   std::thread other{[&] {
     ::pthread_setname_np(::pthread_self(), "noisy");
-    gate.open();
-    ::pause();
+    runs.open();
+    EXPECT_TRUE(may_end.wait());
   }};
-  ASSERT_TRUE(gate.wait());
+  EXPECT_TRUE(runs.wait());
   const auto refused = troupe::fork([] { return 0; });
+  may_end.open();
+  other.join();
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, ErrorKind::refused);
   EXPECT_NE(refused.error().text.find("noisy"), std::string::npos) << refused.error();
-  ::pthread_cancel(other.native_handle());
-  other.join();
+}
+
+TEST_F(ForkTest, IsNotRefusedForAThreadThatWasJoined) {
+  for (int i = 0; i < 200; ++i) {
+    std::thread{[] {}}.join();
+    auto child = troupe::fork([] { return 0; });
+    ASSERT_TRUE(child) << child.error();
+  }
 }
 
 TEST_F(ForkTest, IsJoinedOrTimesOutAndIsStoppedUpTheLadder) {

@@ -8,6 +8,8 @@
 #include <troupe/transport/memory_map.hpp>
 #include <troupe/transport/shared_queue.hpp>
 
+#include "transport/attached_queue.hpp"
+#include "transport/forked.hpp"
 #include "transport/nothing_left.hpp"
 
 namespace troupe {
@@ -35,6 +37,25 @@ TEST_F(QueueTest, AFileThatCouldBeCutShortIsRefused) {
   const auto attached = Queue<int>::attach(std::move(descriptors));
   ASSERT_FALSE(attached) << "the same bytes, but not sealed";
   EXPECT_EQ(attached.error().kind, ErrorKind::refused);
+}
+
+TEST_F(QueueTest, ADeadSendersLaneIsTakenOverByTheNextAtOnce) {
+  Queue<int> queue{{.senders_max = 1}};
+  const auto descriptors = queue.descriptors().value();
+  for (int i = 0; i < 5; ++i) {
+    test::Forked sender{[&] {
+      test::attached<int>(descriptors).sender().put(i, 20s).value();
+      ::_exit(0);
+      return 0;
+    }};
+    ASSERT_EQ(sender.exit_code(deadline_in(20s)), 0);
+  }
+  auto in = queue.receiver();
+  for (int i = 0; i < 5; ++i) {
+    auto item = in.get(20s).value();
+    EXPECT_EQ(*item, i);
+    item.acknowledge();
+  }
 }
 
 TEST_F(QueueTest, APassedSenderThatIsGivenUpHoldsNoStreamOpen) {
