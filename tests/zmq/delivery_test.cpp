@@ -189,7 +189,7 @@ class RawEnd {
 };
 
 /// It waits for no word of a peer that says none.
-constexpr ChannelOptions to_raw{.close_within = 0ms};
+ChannelOptions to_raw() { return {.close_within = 0ms}; }
 
 std::string text(Channel& channel) {
   std::vector<std::byte> buffer;
@@ -199,7 +199,7 @@ std::string text(Channel& channel) {
 }
 
 TEST_F(ZmqDelivery, SendsAgainWhatABrokenConnectionHasLostAndNoMore) {
-  const auto ours = AtLeastOnceChannel::listen("tcp://127.0.0.1:*", to_raw).value();
+  const auto ours = AtLeastOnceChannel::listen("tcp://127.0.0.1:*", to_raw()).value();
   const auto send = [&](std::string_view words) {
     ASSERT_TRUE(ours->send(std::as_bytes(std::span{words}), {}, deadline_in(hang)));
   };
@@ -218,7 +218,7 @@ TEST_F(ZmqDelivery, SendsAgainWhatABrokenConnectionHasLostAndNoMore) {
 
 template <Delivery delivery>
 void send_twice() {
-  const auto ours = ZmqChannel<delivery>::listen("tcp://127.0.0.1:*", to_raw).value();
+  const auto ours = ZmqChannel<delivery>::listen("tcp://127.0.0.1:*", to_raw()).value();
   const RawEnd first{ours->endpoint(), delivery};
   first.send(1, "one");
   first.send(1, "one");
@@ -238,7 +238,7 @@ TEST_F(ZmqDelivery, TakesAFrameOnceThatComesTwice) {
 }
 
 TEST_F(ZmqDelivery, CountsWhatAPeerSaysThatItHasLost) {
-  const auto ours = AtMostOnceChannel::listen("tcp://127.0.0.1:*", to_raw).value();
+  const auto ours = AtMostOnceChannel::listen("tcp://127.0.0.1:*", to_raw()).value();
   const RawEnd peer{ours->endpoint(), Delivery::at_most_once};
   peer.send(1, "one");
   peer.say(wire::ChannelKind::skip, 3);
