@@ -222,12 +222,14 @@ void send_twice() {
   const RawEnd first{ours->endpoint(), delivery};
   first.send(1, "one");
   first.send(1, "one");
+  first.send(2, "two");
   EXPECT_EQ(text(*ours), "one");
-  const RawEnd again{ours->endpoint(), delivery};  // it has not heard that one came
-  again.send(1, "one");
-  again.send(2, "two");
-  again.say(wire::ChannelKind::end, 3);
   EXPECT_EQ(text(*ours), "two");
+  const RawEnd again{ours->endpoint(), delivery};  // it has not heard that two came
+  again.send(2, "two");
+  again.send(3, "three");
+  again.say(wire::ChannelKind::end, 4);
+  EXPECT_EQ(text(*ours), "three");
   EXPECT_EQ(text(*ours), "closed");
   EXPECT_EQ(ours->counts().duplicates, 2U);
 }
