@@ -44,6 +44,15 @@ enum class Mutant {
   queue_unordered_publish,   ///< S9: as unordered_publish
   queue_unordered_sleep,     ///< S9: as unordered_sleep
   queue_seals_unchecked,     ///< S11: a file that can be cut short is mapped
+  // Over ZeroMQ.
+  zmq_end_unacknowledged,  ///< unit: close() waits for no word of the peer, and an exit takes the rest
+  zmq_resend_forgotten,    ///< unit: what a broken connection lost is not sent again
+  zmq_duplicate_taken,     ///< unit: a frame that comes twice is received twice
+  zmq_skip_uncounted,      ///< unit: what at most once has lost is not counted
+  zmq_leave_unanswered,    ///< unit: a queue's end leaves before its last puts have come
+  zmq_put_repeated,        ///< unit: a put that is told again over a new connection is done again
+  zmq_doubt_forgotten,     ///< S1: of what lay ahead of a dead receiver it is taken to have begun nothing
+  zmq_ahead_counted,       ///< S1: what lay ahead of a receiver that goes counts as an attempt
   // What all stand on.
   no_death_knock,            ///< S1: nobody is woken by a death
   interruption_not_retried,  ///< S6: a signal makes a call fail

@@ -8,7 +8,7 @@ namespace {
 
 constexpr const char* dies_with_it = "what libzmq has not handed to the kernel yet dies with its sender";
 /// The rest of such cases: SaysDownWhenThePeersProcessIsKilled… in channel_test.cpp, OfAKilledSender… in
-/// delivery_test.cpp.
+/// kill_test.cpp.
 constexpr const char* not_known = "a process that ends before its hello is nobody's peer: the next may come";
 
 template <zmq::Delivery delivery>

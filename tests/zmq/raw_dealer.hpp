@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <troupe/transport/clock.hpp>
@@ -31,6 +33,16 @@ class RawDealer {
     if (::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()))
       throw Failure{troupe::detail::system_error("send", errno)};
   }
+  /// A message of less than 64 KiB.
+  void say(std::span<const std::byte> header, std::span<const std::byte> body) const {
+    const auto size = header.size() + body.size();
+    std::string frame{size < 256 ? '\0' : '\2'};
+    if (size >= 256) frame += std::string{"\0\0\0\0\0\0", 6} + static_cast<char>(size >> 8U);
+    frame += static_cast<char>(size & 0xFFU);
+    for (const auto part : {header, body})
+      frame.append(reinterpret_cast<const char*>(part.data()), part.size());
+    send(frame);
+  }
   /// Reads until `what` has come; false if the other end hangs up before.
   bool hears(std::string_view what) {
     while (heard_.find(what) == std::string::npos) {
@@ -42,6 +54,8 @@ class RawDealer {
     }
     return true;
   }
+
+  [[nodiscard]] bool has_heard(std::string_view what) const { return heard_.find(what) != std::string::npos; }
 
  private:
   OwnedFd fd_;

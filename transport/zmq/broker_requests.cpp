@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What ends ask of the owner of a queue.
 #include <troupe/transport/codec.hpp>
+#include <troupe/transport/mutant.hpp>
 #include <troupe/zmq/broker.hpp>
 #include <troupe/zmq/passing.hpp>
 
@@ -28,7 +29,7 @@ bool Broker::on_request(EndId id, End& end, const QueueHeader& header, std::span
     case QueueKind::settle:
     case QueueKind::dropped:
     case QueueKind::unwant:
-      if (header.number <= end.done) return true;  // told again
+      if (header.number <= end.done && !TROUPE_MUTANT(zmq_put_repeated)) return true;  // told again
       end.done = header.number;
       return on_told(id, end, header, body);
     case QueueKind::room:

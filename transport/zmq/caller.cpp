@@ -2,6 +2,7 @@
 #include <troupe/zmq/caller.hpp>
 
 #include <algorithm>
+#include <troupe/transport/mutant.hpp>
 #include <troupe/zmq/passing.hpp>
 #include <troupe/zmq/place.hpp>
 #include <troupe/zmq/whereabouts.hpp>
@@ -111,6 +112,7 @@ void Caller::leave(TimePoint deadline) noexcept {
   std::unique_lock lock{lock_};
   if (over_now()) return;
   const std::uint64_t number = put(Wants::answer, QueueKind::leave, intake_.begun(), 0);
+  if (TROUPE_MUTANT(zmq_leave_unanswered)) return;
   lock.unlock();
   [[maybe_unused]] const auto left = fetch(number, deadline);
 }

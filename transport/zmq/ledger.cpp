@@ -2,6 +2,7 @@
 #include <troupe/zmq/ledger.hpp>
 
 #include <algorithm>
+#include <troupe/transport/mutant.hpp>
 
 namespace troupe::zmq::detail {
 namespace {
@@ -46,7 +47,7 @@ void Ledger::remove(EndId end, std::uint64_t begun) {
   const auto found = ends_.find(end);
   if (found == ends_.end()) return;
   static_cast<void>(begin(end, std::min(begun, found->second.given)));
-  give_back_ahead(end);
+  if (!TROUPE_MUTANT(zmq_ahead_counted)) give_back_ahead(end);
   const auto in_hand = found->second.in_hand;
   for (const auto& [number, ticket] : in_hand) put_back(items_.find(ticket));
   std::erase_if(expected_, [&](const auto& one) { return one.second == end; });
@@ -57,6 +58,7 @@ void Ledger::remove_dead(EndId end) {
   const auto found = ends_.find(end);
   if (found == ends_.end()) return;
   const std::uint64_t begun = found->second.begun;
+  if (TROUPE_MUTANT(zmq_doubt_forgotten)) return remove(end, begun);
   if (found->second.ahead == 1) return remove(end, begun + 1);
   const std::uint64_t perhaps = begun + wire::doubtful_max(options_.ahead_items_max);
   const auto in_hand = found->second.in_hand;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <troupe/transport/mutant.hpp>
 #include <troupe/transport/syscall.hpp>
 #include <utility>
 
@@ -189,7 +190,7 @@ void Link::close(std::unique_lock<std::mutex>& lock, TimePoint deadline) {
   outbox_.end();
   booking_->wake();
   changed_.notify_all();
-  if (nothing_for_nobody) return;
+  if (nothing_for_nobody || TROUPE_MUTANT(zmq_end_unacknowledged)) return;
   changed_.wait_until(lock, deadline, [&] { return outbox_.end_received() || peer_left(); });
 }
 

@@ -2,6 +2,7 @@
 #include <troupe/zmq/stream.hpp>
 
 #include <algorithm>
+#include <troupe/transport/mutant.hpp>
 #include <troupe/transport/result.hpp>
 
 namespace troupe::zmq::detail {
@@ -51,6 +52,7 @@ bool Outbox::on_progress(std::uint64_t received, std::uint64_t consumed) {
 
 std::uint64_t Outbox::on_reconnect(std::uint64_t received) {
   received_ = std::max(received_, std::min(received, transmitted_));
+  if (TROUPE_MUTANT(zmq_resend_forgotten)) return 0;
   if (delivery_ == Delivery::at_least_once) {
     for (; transmitted_ > received_; --transmitted_) on_its_way_ -= at(transmitted_).size;
     return 0;
@@ -63,7 +65,7 @@ std::uint64_t Outbox::on_reconnect(std::uint64_t received) {
 Inbox::Verdict Inbox::check(std::uint64_t sequence) {
   if (sequence <= received_) {
     ++duplicates_;
-    return Verdict::duplicate;
+    return TROUPE_MUTANT(zmq_duplicate_taken) ? Verdict::taken : Verdict::duplicate;
   }
   if (ended_) return Verdict::malformed;
   if (sequence == received_ + 1) return Verdict::taken;
@@ -94,7 +96,7 @@ Inbox::Verdict Inbox::accept_end(std::uint64_t sequence) {
 Inbox::Verdict Inbox::skip(std::uint64_t sequence) {
   if (delivery_ == Delivery::at_least_once || (ended_ && sequence > received_)) return Verdict::malformed;
   if (sequence <= received_) return Verdict::duplicate;
-  lost_ += sequence - received_;
+  if (!TROUPE_MUTANT(zmq_skip_uncounted)) lost_ += sequence - received_;
   received_ = sequence;
   if (frames_.empty()) consumed_ = received_;
   return Verdict::taken;
