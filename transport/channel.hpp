@@ -20,6 +20,7 @@ enum class Carrier : std::uint8_t {
   pipe,           ///< an OS pipe each way
   stream,         ///< a Unix stream socket; carries descriptors
   packet,         ///< a Unix SEQPACKET socket; carries descriptors; frames below 96 KiB
+  zeromq,         ///< made by troupe::zmq (zmq::AtLeastOnceChannel::create_pair), not by create_channel
 };
 
 struct ChannelOptions {
@@ -37,7 +38,7 @@ struct ChannelParts {
 /// One end of a way between two processes, by which frames go in both directions.
 ///
 /// The contract, which every channel runs in tests/support/transport/channel_cases/ (docs/channels.md has the
-/// table). Over ZeroMQ two bullets hold in part, Death and Moving: docs/zmq.md.
+/// table). Over ZeroMQ two bullets hold in part, Death and Moving (one end does): docs/zmq.md.
 /// - **Whole frames.** A frame arrives as it was sent or not at all, whenever its sender dies. Its length is
 ///   from 0 to `frame_bytes_max()`; a longer one is `invalid` at its sender, and `malformed` at a receiver to
 ///   whom one is announced, before anything is allocated for it.
@@ -95,7 +96,8 @@ using ChannelPair = std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>
 
 /// Both ends of a new channel; hand one of them, or its parts, to another process.
 [[nodiscard]] Result<ChannelPair> create_channel(const ChannelOptions& options = {});
-/// The end that these are the parts of. `invalid` if they cannot be.
+/// The end that these are the parts of. `invalid` if they cannot be, `refused` for ZeroMQ's without
+/// troupe::zmq.
 [[nodiscard]] Result<std::unique_ptr<Channel>> channel_from(ChannelParts parts);
 
 }  // namespace troupe

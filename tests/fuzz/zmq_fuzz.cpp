@@ -47,6 +47,7 @@ class FuzzedSeat final : public Seat {
     if (process.pid == 1) return failure(ErrorKind::exhausted, "no room");
     return watches_++;
   }
+  int watch_descriptor(OwnedFd /*descriptor*/) override { return watches_++; }
   void unwatch(int /*watch*/) override {}
   void set_due(TimePoint /*due*/) override {}
   void give_up_rest() override {}

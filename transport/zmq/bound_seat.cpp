@@ -148,7 +148,11 @@ Seat::Sent BoundSeat::send_delimited(PeerId to, std::span<const std::byte> messa
 Result<int> BoundSeat::watch(const ProcessMark& process) {
   auto pidfd = watch_process(process);
   if (!pidfd) return failure(std::move(pidfd));
-  watched_.push_back(std::move(*pidfd));
+  return watch_descriptor(std::move(*pidfd));
+}
+
+int BoundSeat::watch_descriptor(OwnedFd descriptor) {
+  watched_.push_back(std::move(descriptor));
   return watched_.back().get();
 }
 

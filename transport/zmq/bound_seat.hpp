@@ -24,6 +24,7 @@ class BoundSeat final : public Seat {
   Sent send(PeerId to, std::span<const std::byte> head, std::span<const std::byte> body) override;
   Sent send_delimited(PeerId to, std::span<const std::byte> message) override;
   Result<int> watch(const ProcessMark& process) override;
+  int watch_descriptor(OwnedFd descriptor) override;
   void unwatch(int watch) override;
   void set_due(TimePoint due) override { due_ = due; }
   void give_up_rest() override { socket_.set(::zmq::sockopt::linger, 0); }

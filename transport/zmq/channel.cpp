@@ -2,6 +2,7 @@
 #include <troupe/zmq/channel.hpp>
 
 #include <troupe/zmq/link.hpp>
+#include <troupe/zmq/pair_end.hpp>
 #include <utility>
 
 namespace troupe::zmq {
@@ -30,6 +31,12 @@ Result<std::unique_ptr<ZmqChannel<delivery>>> ZmqChannel<delivery>::connect(cons
   auto link = detail::Link::connect(endpoint, options, delivery, deadline);
   if (!link) return failure(std::move(link));
   return std::unique_ptr<ZmqChannel>{new ZmqChannel{std::move(*link)}};
+}
+
+template <Delivery delivery>
+Result<ChannelPair> ZmqChannel<delivery>::create_pair(const ChannelOptions& options,
+                                                      const std::string& endpoint) {
+  return detail::PairEnd::create(endpoint, options, delivery);
 }
 
 template <Delivery delivery>
@@ -75,8 +82,8 @@ template <Delivery delivery>
 Result<ChannelParts> ZmqChannel<delivery>::take_parts() {
   return failure(
       ErrorKind::refused,
-      "ZeroMQ channel: an end stays in the process that made it; try sending endpoint(), and connect "
-      "there");
+      "ZeroMQ channel: an end that was greeted stays in the process that made it; try create_pair, or try "
+      "sending endpoint(), and connect there");
 }
 
 template class ZmqChannel<Delivery::at_most_once>;

@@ -54,6 +54,11 @@ class ZmqChannel final : public Channel {
   [[nodiscard]] static Result<std::unique_ptr<ZmqChannel>> connect(const std::string& endpoint,
                                                                    const ChannelOptions& options,
                                                                    TimePoint deadline);
+  /// Both ends, known to each other alone. The first listens, as by listen(), and stays in this process. The
+  /// second moves to another process of this machine before its first use, by take_parts or in a Pipe, and
+  /// connects with that use; where keys are used it has one of its own.
+  [[nodiscard]] static Result<ChannelPair> create_pair(const ChannelOptions& options = {},
+                                                       const std::string& endpoint = "ipc://*");
   ~ZmqChannel() override;
 
   /// What the other end connects to.
@@ -68,7 +73,7 @@ class ZmqChannel final : public Channel {
   void close() noexcept override;
   [[nodiscard]] Waitable readable() override;
   /// `refused`, and so is a Pipe over it as an argument or in a message: an end has been greeted, as its
-  /// process, by the time there is one. What travels is the endpoint; whoever gets it connects.
+  /// process, by the time there is one. What travels is the endpoint, or the far end of create_pair().
   [[nodiscard]] Result<ChannelParts> take_parts() override;
 
  private:

@@ -2,8 +2,11 @@
 #include <troupe/zmq/link.hpp>
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <troupe/transport/channel_layout.hpp>
 #include <troupe/transport/mutant.hpp>
 #include <troupe/transport/syscall.hpp>
 #include <utility>
@@ -22,7 +25,9 @@ constexpr std::chrono::microseconds look_for_death_every{20};
 
 tl::unexpected<Error> timed_out(const char* what) { return failure(ErrorKind::timed_out, what); }
 
-Result<void> check(const ChannelOptions& options) {
+}  // namespace
+
+Result<void> Link::check(const ChannelOptions& options) {
   constexpr std::size_t most = std::size_t{1} << 30U;
   constexpr std::size_t most_frames = std::size_t{1} << 16U;
   if (options.window_frames_max == 0 || options.window_frames_max > most_frames)
@@ -32,51 +37,62 @@ Result<void> check(const ChannelOptions& options) {
   return {};
 }
 
-}  // namespace
-
-Link::Link(Role role, const ChannelOptions& options, Delivery delivery)
+Link::Link(Role role, const ChannelOptions& options, Delivery delivery, const Line& line)
     : role_{role},
       options_{options},
       delivery_{delivery},
+      line_{line},
       outbox_{delivery, {options.window_frames_max, options.window_bytes_max}},
       inbox_{delivery, {options.window_frames_max, options.window_bytes_max}} {}
 
 Result<std::unique_ptr<Link>> Link::create(Role role, const std::string& endpoint,
-                                           const ChannelOptions& options, Delivery delivery) {
+                                           const ChannelOptions& options, Delivery delivery,
+                                           const Line& line) {
   if (auto sound = check(options); !sound) return failure(std::move(sound));
   auto post = Post::of_this_process();
   if (!post) return failure(std::move(post));
-  std::unique_ptr<Link> link{new Link{role, options, delivery}};
+  std::unique_ptr<Link> link{new Link{role, options, delivery, line}};
   auto sign = ReadySign::create(*post);
   if (!sign) return failure(std::move(sign));
   link->sign_ = std::move(*sign);
   auto place = troupe::detail::copied(link->sign_.descriptor(), "a place for a pidfd");
   if (!place) return failure(std::move(place));
   link->pidfd_ = std::move(*place);
+  if (line.life != -1) {
+    auto lent = (*post)->lend(line.life);
+    if (!lent) return failure(std::move(lent));
+    link->line_watch_ = *lent;
+  }
   auto seat = (*post)->admit(
       *link, {.kind = role == Role::listening ? SocketSpec::Kind::listen : SocketSpec::Kind::connect,
               .endpoint = endpoint,
               .security = options.security,
               .message_bytes_max = options.frame_bytes_max + message_bytes_slack,
               .messages_max = messages_a_frame * options.window_frames_max + slack_messages});
+  if (!seat && link->line_watch_ != -1) (*post)->give_back(link->line_watch_);
   if (!seat) return failure(std::move(seat));
   link->booking_ = std::move(*seat);
   return link;
 }
 
 Result<std::unique_ptr<Link>> Link::listen(const std::string& endpoint, const ChannelOptions& options,
-                                           Delivery delivery) {
+                                           Delivery delivery, const Line& line) {
   auto place = Place::create(endpoint, options.security);
   if (!place) return failure(std::move(place));
-  auto link = create(Role::listening, place->endpoint(), options, delivery);
+  auto link = create(Role::listening, place->endpoint(), options, delivery, line);
   if (link) (*link)->place_.emplace(std::move(*place));
   return link;
 }
 
+Result<std::unique_ptr<Link>> Link::join(const std::string& endpoint, const ChannelOptions& options,
+                                         Delivery delivery, const Line& line) {
+  if (auto usable = check_reachable(endpoint, options.security); !usable) return failure(std::move(usable));
+  return create(Role::connecting, endpoint, options, delivery, line);
+}
+
 Result<std::unique_ptr<Link>> Link::connect(const std::string& endpoint, const ChannelOptions& options,
                                             Delivery delivery, TimePoint deadline) {
-  if (auto usable = check_reachable(endpoint, options.security); !usable) return failure(std::move(usable));
-  auto link = create(Role::connecting, endpoint, options, delivery);
+  auto link = join(endpoint, options, delivery, {});
   if (!link) return link;
   Link& self = **link;
   std::unique_lock lock{self.lock_};
@@ -113,8 +129,21 @@ ChannelCounts Link::counts() const {
   return counts;
 }
 
+/// `life` is the line as the calling thread numbers it.
+void Link::look_at_line(int life) {
+  if (greeted_ || gone_ || dead_) return;
+  pollfd one{life, POLLIN, 0};
+  if (troupe::detail::retried([&] { return ::poll(&one, 1, 0); }) == 0) return;
+  auto word = channel::LifeWord::sends_no_more;
+  const auto read =
+      troupe::detail::retried([&] { return ::recv(life, &word, sizeof word, MSG_DONTWAIT | MSG_PEEK); });
+  const bool in_order = read == 1 && word == channel::LifeWord::gone;
+  (in_order ? gone_ : dead_) = true;
+}
+
 /// The post looks for it as well, but a send is to say it at once.
 void Link::look_for_death() {
+  look_at_line(line_.life);
   if (dead_ || peer_process_.pid == 0) return;
   const TimePoint now = Clock::now();
   if (now < look_for_death_at_) return;
@@ -182,7 +211,10 @@ Result<void> Link::receive(std::vector<std::byte>& buffer, TimePoint deadline) {
 void Link::close() noexcept {
   if (guard_.forked()) return;
   std::unique_lock lock{lock_};
-  close(lock, deadline_in(options_.close_within));
+  const TimePoint deadline = deadline_in(options_.close_within);
+  // Who has joined is welcomed soon, and could not say before that it closes.
+  if (role_ == Role::connecting) changed_.wait_until(lock, deadline, [&] { return greeted_ || peer_left(); });
+  close(lock, deadline);
 }
 
 void Link::close(std::unique_lock<std::mutex>& lock, TimePoint deadline) {

@@ -21,18 +21,31 @@
 
 namespace troupe::zmq::detail {
 
+/// Between the two ends of a pair.
+struct Line {
+  std::uint64_t session = 0;  ///< known to no other; 0: whoever comes first is the peer
+  int life = -1;  ///< a life socket, by which an end sees, until it is greeted, that nobody will come
+};
+
 /// The program's threads put frames in and take them out under the lock; the post's thread does all the rest
 /// (on_*), under the same lock.
 class Link final : public Guest {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Link>> listen(const std::string& endpoint,
-                                                            const ChannelOptions& options, Delivery delivery);
+                                                            const ChannelOptions& options, Delivery delivery,
+                                                            const Line& line = {});
+  /// connect() without the wait: what is sent waits for the welcome.
+  [[nodiscard]] static Result<std::unique_ptr<Link>> join(const std::string& endpoint,
+                                                          const ChannelOptions& options, Delivery delivery,
+                                                          const Line& line);
   [[nodiscard]] static Result<std::unique_ptr<Link>> connect(const std::string& endpoint,
                                                              const ChannelOptions& options, Delivery delivery,
                                                              TimePoint deadline);
+  /// The bounds, before anything is allocated for them.
+  [[nodiscard]] static Result<void> check(const ChannelOptions& options);
   enum class Role : std::uint8_t { listening, connecting };
   /// Without a socket, for a test that seats it and speaks for the peer: only what on_…() does.
-  Link(Role role, const ChannelOptions& options, Delivery delivery);
+  Link(Role role, const ChannelOptions& options, Delivery delivery, const Line& line = {});
   ~Link() override;  ///< never in a forked child
 
   [[nodiscard]] bool forked() const noexcept { return guard_.forked(); }
@@ -45,7 +58,7 @@ class Link final : public Guest {
   [[nodiscard]] Result<void> receive(std::vector<std::byte>& buffer, TimePoint deadline);
   void close() noexcept;
 
-  void on_seated(Seat& seat) override { seat_ = &seat; }
+  void on_seated(Seat& seat) override;
   void on_message(PeerId from, std::span<const std::byte> message) override;
   void on_nonsense() override;
   void on_process_ended(int watch) override;
@@ -55,7 +68,11 @@ class Link final : public Guest {
 
  private:
   [[nodiscard]] static Result<std::unique_ptr<Link>> create(Role role, const std::string& endpoint,
-                                                            const ChannelOptions& options, Delivery delivery);
+                                                            const ChannelOptions& options, Delivery delivery,
+                                                            const Line& line);
+
+  // By both, which hold the lock.
+  void look_at_line(int life);
 
   // By the program's threads, which hold the lock.
   [[nodiscard]] std::optional<Error> receiving_over() const;
@@ -85,6 +102,7 @@ class Link final : public Guest {
   const Role role_;
   const ChannelOptions options_;
   const Delivery delivery_;
+  const Line line_;
   troupe::detail::ForkGuard guard_{};
 
   Seat* seat_ = nullptr;
@@ -98,6 +116,7 @@ class Link final : public Guest {
   bool linked_ = false;         ///< greeted over the connection that there is
   bool greeted_ = false;        ///< ever
   int watch_ = -1;              ///< the post's
+  int line_watch_ = -1;         ///< likewise
   ProcessMark peer_process_{};  ///< of this machine; nobody otherwise
   OwnedFd pidfd_{};             ///< the program's own, so that it need not wait for the post to see it
   bool watches_ = false;  ///< or pidfd_ only keeps its place: an end takes no descriptor after its birth

@@ -41,6 +41,11 @@ std::string text_of(std::span<const std::byte> bytes) {
 
 }  // namespace
 
+void Link::on_seated(Seat& seat) {
+  seat_ = &seat;
+  if (line_watch_ != -1) line_watch_ = seat.watch_descriptor(OwnedFd{line_watch_});
+}
+
 void Link::on_message(PeerId from, std::span<const std::byte> message) {
   const std::lock_guard lock{lock_};
   if (message.empty()) {
@@ -72,7 +77,7 @@ void Link::on_stranger(PeerId from, const ChannelHeader& header, std::span<const
   if (broken_) return;
   if (role_ == Role::listening && header.kind == ChannelKind::hello) return on_hello(from, header, body);
   if (role_ == Role::connecting && header.kind == ChannelKind::who) {
-    if (session_ == 0) session_ = random_session();
+    if (session_ == 0) session_ = line_.session != 0 ? line_.session : random_session();
     linked_ = false;
     return say_hello(from, ChannelKind::hello);
   }
@@ -97,7 +102,8 @@ void Link::on_hello(PeerId from, const ChannelHeader& header, std::span<const st
     say(from, ChannelKind::refused, bytes_of(*why));
     return;
   }
-  if (role_ == Role::listening && session_ != 0 && header.session != session_)
+  const std::uint64_t awaited = session_ != 0 ? session_ : line_.session;
+  if (role_ == Role::listening && awaited != 0 && header.session != awaited)
     return static_cast<void>(
         say(from, ChannelKind::refused, bytes_of("it has its peer already; try a channel of your own")));
   if (!outbox_.on_progress(header.received, header.consumed)) {
@@ -138,6 +144,7 @@ void Link::on_greeting(PeerId from, const ChannelHeader& header, const Hello& he
   unreachable_ = false;
   outbox_.limit_to({hello.window_frames_max, hello.window_bytes_max});
   greeted_ = true;
+  if (line_watch_ != -1) seat_->unwatch(std::exchange(line_watch_, -1));
   if (role_ == Role::listening) say_hello(from, ChannelKind::welcome);
   linked_ = true;
   skip_to_ = outbox_.on_reconnect(header.received);
@@ -192,9 +199,12 @@ void Link::settle(Inbox::Verdict verdict) {
 
 void Link::on_process_ended(int watch) {
   const std::lock_guard lock{lock_};
-  if (watch != watch_) return;
-  dead_ = true;
-  drained_by_ = deadline_in(rest_within);
+  if (watch == line_watch_) {
+    look_at_line(std::exchange(line_watch_, -1));
+  } else if (watch == watch_) {
+    dead_ = true;
+  }
+  if (dead_) drained_by_ = deadline_in(rest_within);
 }
 
 void Link::on_not_admitted() {

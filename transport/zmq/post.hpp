@@ -76,6 +76,8 @@ class Seat {
   virtual Sent send_delimited(PeerId to, std::span<const std::byte> message) = 0;
   /// `down` if that process has ended; on_process_ended() is called with the number otherwise, once it does.
   virtual Result<int> watch(const ProcessMark& process) = 0;
+  /// The same for a descriptor of the post's thread, once it is readable or hung up.
+  virtual int watch_descriptor(OwnedFd descriptor) = 0;
   virtual void unwatch(int watch) = 0;
   /// When on_round() is to be called at the latest.
   virtual void set_due(TimePoint due) = 0;

@@ -14,6 +14,7 @@ inline void PrintTo(Carrier carrier, std::ostream* out) {
     case Carrier::pipe: *out << "pipe"; return;
     case Carrier::stream: *out << "stream"; return;
     case Carrier::packet: *out << "packet"; return;
+    case Carrier::zeromq: *out << "zeromq"; return;
   }
 }
 
