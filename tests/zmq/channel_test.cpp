@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "listening_child.hpp"
+#include "places_folder.hpp"
 #include "transport/forked.hpp"
 #include "transport/kind_of.hpp"
 #include "transport/lane_ends.hpp"
@@ -179,6 +180,7 @@ TYPED_TEST(ZmqChannels, TheEndThatConnectedSeesTheOtherDieAndRemovesItsFolder) {
 }
 
 TYPED_TEST(ZmqChannels, AFolderThatNobodyIsLeftForGoesWithTheNextOneThatIsMade) {
+  const test::PlacesFolder places;
   ListeningChild listens{[](const auto& tell) {
     auto end = TypeParam::listen("ipc://*").value();
     tell(end->endpoint());

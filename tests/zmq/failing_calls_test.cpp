@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "failing_pairs.hpp"
+#include "places_folder.hpp"
 #include "transport/answered_child.hpp"
 #include "transport/fault_case.hpp"
 #include "transport/nothing_left.hpp"
@@ -184,33 +185,6 @@ std::vector<AnsweredChild::Fault> faults_for(const std::vector<long>& calls) {
   return faults;
 }
 
-/// Where this test's places are made (XDG_RUNTIME_DIR), for its life.
-class PlacesFolder {
- public:
-  PlacesFolder() {
-    std::string name = "/tmp/troupe-test-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw Failure{troupe::detail::system_error("mkdtemp", errno)};
-    path_ = name;
-    if (const char* const before = std::getenv(variable)) before_ = before;
-    ::setenv(variable, name.c_str(), 1);
-  }
-  PlacesFolder(const PlacesFolder&) = delete;
-  ~PlacesFolder() {
-    if (before_)
-      ::setenv(variable, before_->c_str(), 1);
-    else
-      ::unsetenv(variable);
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
-
- private:
-  static constexpr const char* variable = "XDG_RUNTIME_DIR";
-  std::filesystem::path path_{};
-  std::optional<std::string> before_{};
-};
-
 /// What is left in the folder where places are made, once the dead have been swept.
 std::size_t left_in(const std::filesystem::path& folder) {
   Forked next{[] { return AtLeastOnceChannel::listen("ipc://*") ? 0 : 1; }};
@@ -243,7 +217,7 @@ class ZmqFailingCalls : public test::NothingLeft, public ::testing::WithParamInt
       });
     for (auto& runner : runners) EXPECT_EQ(runner.exit_code(never), 0);  // each of its waits has a deadline
   }
-  PlacesFolder places_{};
+  test::PlacesFolder places_{};
 };
 
 TEST_P(ZmqFailingCalls, AreAbsorbedOrReportedOrEndTheProcessAndNeverHarmItsPeer) {
