@@ -136,6 +136,8 @@ TEST_P(BarrierBetweenProcesses, APartyThatIsKilledBeforeItCameBreaksIt) {
 }
 
 TEST_P(BarrierBetweenProcesses, APartyThatLeftInGoodOrderIsNoDeath) {
+  if (GetParam() == test::Way::fork)
+    GTEST_SKIP() << "the child of a plain fork ends without destructors: its copies never say that it leaves";
   const Barrier barrier{{.parties = 2}};
   Child one = start(wait_well, barrier);
   EXPECT_TRUE(barrier.wait(patience));
