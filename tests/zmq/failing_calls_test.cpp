@@ -2,7 +2,9 @@
 // Every system call that a process makes while it uses ZeroMQ fails once, in each way that fits it, on
 // whatever thread it is made; see tests/support/transport/answered_child.hpp. libzmq ends a process for some
 // of them (docs/zmq.md), so its peer in another process is looked at as well.
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -12,7 +14,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iostream>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +42,8 @@ using test::Forked;
 using test::Outcome;
 
 /// Of all runs of a case, which several processes make side by side: in shared memory.
+constexpr auto enough_room = std::numeric_limits<std::size_t>::max();
+
 struct Tally {
   std::atomic<std::size_t> next{0};       ///< fault, to be tried
   std::atomic<std::size_t> runs{0};       ///< with a fault in each
@@ -77,9 +84,19 @@ void note_left(Known& known, const char* who, const test::Holdings& before) {
   std::snprintf(known.left.data(), known.left.size(), "%s left %s", who, lines.front().c_str());
 }
 
-int be_child(Pair& pair, CountedCalls& calls) {
+/// From here on this process may have so much address space more than it has.
+void leave_room_for(std::size_t bytes) {
+  std::size_t pages = 0;
+  std::ifstream{"/proc/self/statm"} >> pages;
+  const rlim_t most = pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) + bytes;
+  const rlimit limit{most, most};
+  ::setrlimit(RLIMIT_AS, &limit);
+}
+
+int be_child(Pair& pair, CountedCalls& calls, std::size_t room) {
   if (!pair.makes_the_place()) pair.found.wait();
   const auto before = test::Holdings::now();
+  if (room != enough_room) leave_room_for(room);
   calls.begin();
   pair.known().child = outcome([&] { pair.work(calls); });
   calls.end();
@@ -94,11 +111,13 @@ int be_peer(Pair& pair) {
   return 0;
 }
 
-/// Whether that is how libzmq ends a process, or the C++ library for want of memory.
+/// Whether that is how libzmq ends a process, or the C++ library for want of memory; of two threads at once
+/// it tells no reason.
 bool ended_by_libzmq(const AnsweredChild::End& end) {
   if (!end.status || !WIFSIGNALED(*end.status) || WTERMSIG(*end.status) != SIGABRT) return false;
   return end.last_words.find("src/") < end.last_words.find(".cpp:") ||
-         end.last_words.find("std::bad_alloc") != std::string::npos;
+         end.last_words.find("std::bad_alloc") != std::string::npos ||
+         end.last_words.find("terminate called recursively") != std::string::npos;
 }
 
 std::string fault_in_child(const AnsweredChild::End& end, const Outcome& child) {
@@ -126,10 +145,10 @@ struct Ran {
   std::string wrong{};
 };
 
-Ran run_with(Pair& pair, const AnsweredChild::Fault& fault) {
-  auto child =
-      AnsweredChild::create([&](CountedCalls& calls) { return be_child(pair, calls); }, deadline_in(hang))
-          .value();
+Ran run_with(Pair& pair, const AnsweredChild::Fault& fault, std::size_t room) {
+  auto child = AnsweredChild::create([&](CountedCalls& calls) { return be_child(pair, calls, room); },
+                                     deadline_in(hang))
+                   .value();
   Forked peer{[&] { return be_peer(pair); }};
   Ran done{.end = child.run(fault, deadline_in(hang))};
   pair.found.open();
@@ -201,9 +220,9 @@ class ZmqFailingCalls : public test::NothingLeft, public ::testing::WithParamInt
     EXPECT_EQ(child->run({}, deadline_in(hang)).status, 0);
   }
 
-  static Ran run_once(const AnsweredChild::Fault& fault) {
+  static Ran run_once(const AnsweredChild::Fault& fault, std::size_t room = enough_room) {
     const auto pair = GetParam().make();
-    return run_with(*pair, fault);
+    return run_with(*pair, fault, room);
   }
   /// Side by side, since most of a run is waiting.
   static void try_all(const std::vector<AnsweredChild::Fault>& faults, Tally& tally) {
@@ -233,6 +252,24 @@ TEST_P(ZmqFailingCalls, AreAbsorbedOrReportedOrEndTheProcessAndNeverHarmItsPeer)
   EXPECT_EQ(tally->wrong, 0U);
   for (const auto& line : tally->lines)
     if (line[0] != '\0') ADD_FAILURE() << line.data();
+  EXPECT_EQ(left_in(places_.path()), 0U) << "folders of ipc:// places";
+}
+
+/// Down to nothing, from more than three threads' stacks and heaps take.
+TEST_P(ZmqFailingCalls, AndWantOfAddressSpaceAreReportedOrEndTheProcessAndNeverHarmItsPeer) {
+  std::size_t fine = 0;
+  std::size_t reported = 0;
+  std::size_t ended = 0;
+  for (std::size_t room = std::size_t{1} << 30U; room >= 4096; room -= room / 4) {
+    const auto done = run_once({}, room);
+    EXPECT_EQ(done.wrong, "") << room << " bytes of room";
+    const bool died = !done.end.status || WIFSIGNALED(*done.end.status);
+    ++(died ? ended : done.child.kind == Outcome::Kind::ok ? fine : reported);
+  }
+  std::cout << GetParam().name << ": " << fine << " fine, " << reported << " reported, " << ended
+            << " ended by libzmq\n";
+  EXPECT_GT(fine, 0U) << "the sweep begins too low to show anything";
+  EXPECT_GT(reported + ended, 0U) << "it never ran short";
   EXPECT_EQ(left_in(places_.path()), 0U) << "folders of ipc:// places";
 }
 
