@@ -292,6 +292,9 @@ struct PthreadMutex {
 };
 
 TEST_F(MutexTest, LivesBesideRobustPthreadMutexesInAnyOrder) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "two orders are what it warns of, and what this is about";
+#endif
   const std::array<test::SharedValue<PthreadMutex>, 2> theirs;
   const Mutex mine;
   const Mutex other;

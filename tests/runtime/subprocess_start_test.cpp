@@ -351,6 +351,9 @@ TEST_F(SubprocessStart, SaysThatProcessesRanOutAndLeavesNothing) {
 // --- beside threads
 
 TEST_F(SubprocessStart, IsSoundWhileThreadsAreNoisy) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "setenv beside whoever reads the environment is the noise, and a race by itself";
+#endif
   std::atomic<bool> over{false};
   ::setenv("NOISE", "0", 1);  // before: adding one would move what others read
   {

@@ -276,6 +276,9 @@ TEST_F(SubprocessTest, WritesMoreThanItReadsWithoutWaitingForItself) {
 }
 
 TEST_F(SubprocessTest, IsWrittenReadAndJoinedByThreeThreadsAtOnce) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "that of g++ 12 does not know pthread_cond_clockwait, by which the threads take turns";
+#endif
   auto cat = Subprocess::start({"cat"}, {.standard_input = Stdio::pipe}).value();
   constexpr int lines = 2000;
   const std::string line(1000, 'x');
