@@ -102,24 +102,18 @@ std::vector<NamedCase> cases() {
           simple_case("Shared", use_shared_values)};
 }
 
-class SharedLimits : public test::NothingLeft, public ::testing::WithParamInterface<NamedCase> {
- protected:
-  static void expect_sound(Limit limit) {
-    const auto tally = test::sweep(GetParam(), limit);
-    tally.print(GetParam().name, to_string(limit));
-    EXPECT_GT(tally.fine, 0U) << "the sweep begins too low to show anything";
-    for (const auto& line : tally.wrong) ADD_FAILURE() << line;
-  }
-};
+class SharedLimits : public test::NothingLeft, public ::testing::WithParamInterface<NamedCase> {};
 
 TEST_P(SharedLimits, OfDescriptorsAreReported) {
   if (!test::can_step()) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
-  expect_sound(Limit::descriptors);
+  test::expect_sound(GetParam(), Limit::descriptors);
 }
-TEST_P(SharedLimits, OfAFilesSizeAreReportedAndKillNobody) { expect_sound(Limit::file_size); }
+TEST_P(SharedLimits, OfAFilesSizeAreReportedAndKillNobody) {
+  test::expect_sound(GetParam(), Limit::file_size);
+}
 TEST_P(SharedLimits, OfTheAddressSpaceAreReported) {
   if (!test::can_step()) GTEST_SKIP() << "a sanitizer reserves all addresses for itself";
-  expect_sound(Limit::address_space);
+  test::expect_sound(GetParam(), Limit::address_space);
 }
 TEST_P(SharedLimits, EachSystemCallMayFail) {
   if (!test::can_step()) GTEST_SKIP() << "a sanitizer makes calls of its own";

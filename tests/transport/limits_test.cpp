@@ -25,28 +25,20 @@ using namespace std::chrono_literals;
 using test::Limit;
 using test::NamedCase;
 
-class Limits : public test::NothingLeft, public ::testing::WithParamInterface<NamedCase> {
- protected:
-  static void expect_sound(Limit limit) {
-    const auto tally = test::sweep(GetParam(), limit);
-    tally.print(GetParam().name, to_string(limit));
-    EXPECT_GT(tally.fine, 0U) << "the sweep begins too low to show anything";
-    for (const auto& line : tally.wrong) ADD_FAILURE() << line;
-  }
-};
+class Limits : public test::NothingLeft, public ::testing::WithParamInterface<NamedCase> {};
 
 TEST_P(Limits, OfDescriptorsAreReported) {
   // It looks through a pipe of its own at what a pointer points to, and takes a missing one for a fault of
   // ours.
   if (!test::can_step()) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
-  expect_sound(Limit::descriptors);
+  test::expect_sound(GetParam(), Limit::descriptors);
 }
 
-TEST_P(Limits, OfAFilesSizeAreReportedAndKillNobody) { expect_sound(Limit::file_size); }
+TEST_P(Limits, OfAFilesSizeAreReportedAndKillNobody) { test::expect_sound(GetParam(), Limit::file_size); }
 
 TEST_P(Limits, OfTheAddressSpaceAreReported) {
   if (!test::can_step()) GTEST_SKIP() << "a sanitizer reserves all addresses for itself";
-  expect_sound(Limit::address_space);
+  test::expect_sound(GetParam(), Limit::address_space);
 }
 
 INSTANTIATE_TEST_SUITE_P(Transport, Limits, ::testing::ValuesIn(test::transport_cases()),

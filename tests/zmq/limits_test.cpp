@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The limits of a process sink to nothing while it uses ZeroMQ; see tests/support/transport/limits.hpp. Not
-// the address space: libzmq ends a process that has no memory for it (docs/zmq.md).
+// the address space, for want of which libzmq may end a process: failing_calls_test.cpp has that, and looks at
+// the peer.
 #include "transport/limits.hpp"
 
 #include <algorithm>
@@ -72,22 +73,16 @@ std::vector<NamedCase> fault_cases() {
           troupe::test::simple_case("Queue", use_a_queue)};
 }
 
-class ZmqLimits : public troupe::test::NothingLeft, public ::testing::WithParamInterface<NamedCase> {
- protected:
-  static void expect_sound(Limit limit) {
-    const auto tally = troupe::test::sweep(GetParam(), limit);
-    tally.print(GetParam().name, to_string(limit));
-    EXPECT_GT(tally.fine, 0U) << "the sweep begins too low to show anything";
-    for (const auto& line : tally.wrong) ADD_FAILURE() << line;
-  }
-};
+class ZmqLimits : public troupe::test::NothingLeft, public ::testing::WithParamInterface<NamedCase> {};
 
 TEST_P(ZmqLimits, OfDescriptorsAreReported) {
   if (!troupe::test::can_step()) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
-  expect_sound(Limit::descriptors);
+  troupe::test::expect_sound(GetParam(), Limit::descriptors);
 }
 
-TEST_P(ZmqLimits, OfAFilesSizeAreReportedAndKillNobody) { expect_sound(Limit::file_size); }
+TEST_P(ZmqLimits, OfAFilesSizeAreReportedAndKillNobody) {
+  troupe::test::expect_sound(GetParam(), Limit::file_size);
+}
 
 INSTANTIATE_TEST_SUITE_P(Zmq, ZmqLimits, ::testing::ValuesIn(fault_cases()),
                          [](const auto& one) { return std::string{one.param.name}; });

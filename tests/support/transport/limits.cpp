@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "limits.hpp"
 
+#include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -135,6 +136,13 @@ LimitTally sweep(const NamedCase& one, Limit limit) {
       tally.wrong.push_back(std::string{to_string(limit)} + " " + std::to_string(value) + ": " + fault);
   }
   return tally;
+}
+
+void expect_sound(const NamedCase& one, Limit limit) {
+  const auto tally = sweep(one, limit);
+  tally.print(one.name, to_string(limit));
+  EXPECT_GT(tally.fine, 0U) << "the sweep begins too low to show anything";
+  for (const auto& line : tally.wrong) ADD_FAILURE() << line;
 }
 
 }  // namespace troupe::test

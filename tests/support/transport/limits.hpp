@@ -32,4 +32,7 @@ struct LimitTally {
 [[nodiscard]] LimitTally sweep(const NamedCase& one, Limit limit);
 [[nodiscard]] const char* to_string(Limit limit) noexcept;
 
+/// Fails the test that calls it for whatever is wrong in a sweep, and for one that begins too low.
+void expect_sound(const NamedCase& one, Limit limit);
+
 }  // namespace troupe::test
