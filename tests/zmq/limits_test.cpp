@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The limits of a process sink to nothing while it uses ZeroMQ; see tests/support/transport/limits.hpp. Not
-// the address space, for want of which libzmq may end a process: failing_calls_test.cpp has that, and looks at
-// the peer.
+// the address space, for want of which libzmq may end a process: failing_calls_test.cpp has that, and looks
+// at the peer.
 #include "transport/limits.hpp"
 
 #include <algorithm>
